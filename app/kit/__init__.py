@@ -1,0 +1,1 @@
+"""Machinery that knows no business: any service may use it, it may use none."""
