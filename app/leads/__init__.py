@@ -1,0 +1,1 @@
+"""The leads service: people who may buy, found once, kept tidy, moved through the funnel."""

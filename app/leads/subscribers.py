@@ -1,0 +1,39 @@
+"""What other services tell that matters to leads. Each runs once per event: the inbox sees to that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from app.contracts.events import EmailFailed, EmailSent, Event, LeadCaptured
+from app.kit.auth import SYSTEM
+from app.leads.commands import capture_lead, record_email
+
+EMAIL = replace(SYSTEM, name="E-mail")
+
+
+def keep_captured(event: LeadCaptured) -> None:
+    """A flow captured somebody."""
+    capture_lead(event)
+
+
+def note_email_sent(event: EmailSent) -> None:
+    """A mail to a lead went out."""
+    if event.lead_id:
+        data = {"message_id": event.message_id, "template": event.template or ""}
+        record_email(event.lead_id, "email_sent", data, by=EMAIL)
+
+
+def note_email_failed(event: EmailFailed) -> None:
+    """A mail to a lead will not go out."""
+    if event.lead_id:
+        data = {"message_id": event.message_id, "reason": event.reason}
+        record_email(event.lead_id, "email_failed", data, by=EMAIL)
+
+
+HANDLERS: dict[type[Event], Callable[[Any], None]] = {
+    LeadCaptured: keep_captured,
+    EmailSent: note_email_sent,
+    EmailFailed: note_email_failed,
+}
