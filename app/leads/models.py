@@ -16,9 +16,11 @@ from sqlalchemy.types import TypeDecorator
 
 from app.kit.db import Id, Json, UtcDateTime, bind_base, new_id, utcnow
 from app.kit.outbox import outbox_tables
+from app.kit.rest.idempotency import idempotency_table
 
 Base = bind_base("leads")
 outbox_tables(Base, "leads")
+idempotency_table(Base, "leads")
 
 NAME_LENGTH = 200
 EMAIL_LENGTH = 254  # RFC 5321 §4.5.3.1.3, less the angle brackets

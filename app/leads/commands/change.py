@@ -16,7 +16,7 @@ from app.kit.outbox import publish
 from app.leads import matching
 from app.leads.commands.create import identified, nobody, own
 from app.leads.commands.record import announce, field_of, load_for_change, note, others_with, taken, write
-from app.leads.commands.values import BLANK, NOTES_LENGTH, tidy
+from app.leads.commands.values import BLANK, CUSTOM_KEYS, NOTES_LENGTH, tidy
 from app.leads.models import Lead, LeadEvent
 
 
@@ -30,6 +30,7 @@ def change_lead(
 ) -> Lead:
     """Give fields of a lead new values; a change that changes nothing keeps the version.
 
+    `custom` is merged key by key, None takes a key away, and None for all of it clears it; tags are replaced.
     version: the one the caller has seen, or None to change whatever is there. whole: fields that are not given
     become blank (PUT); where the lead came from stays.
 
@@ -42,6 +43,13 @@ def change_lead(
         {f: clean.get(f, field_of(lead, f)) for f in ("name", "email", "phone")}
     ):
         problems.append(nobody())
+    if "custom" in clean and not whole and values["custom"] is not None:
+        merged = {**lead.custom, **clean["custom"]}
+        clean["custom"] = {key: value for key, value in merged.items() if value is not None}
+        if len(clean["custom"]) > CUSTOM_KEYS:
+            problems.append(
+                problem("/custom", "too_many", "There may be at most %(limit)s of them.", limit=CUSTOM_KEYS)
+            )
     if problems:
         raise Invalid(problems)
     if "owner_id" in clean:

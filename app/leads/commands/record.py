@@ -17,7 +17,7 @@ from app.kit.errors import NotFound, PreconditionFailed
 from app.kit.outbox import publish
 from app.leads import matching
 from app.leads.models import NAME_LENGTH, Lead, LeadEvent, Tag
-from app.leads.queries.cached import forget
+from app.leads.queries.cached import canonical, forget
 
 # Fields of the input that are columns under another name, or none at all.
 _COLUMNS = {"stage": "stage_key"}
@@ -30,6 +30,7 @@ def load_for_change(
 
     Raises NotFound when there is none or `by` may not see it, PreconditionFailed when it has another version.
     """
+    lead_id = canonical(lead_id)
     row = db.session.scalar(
         select(Lead)
         .where(Lead.id == lead_id, Lead.deleted_at.is_not(None) if deleted else Lead.deleted_at.is_(None))

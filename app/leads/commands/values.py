@@ -211,6 +211,8 @@ def _day(value: Any, where: str) -> date | Problem | None:
 
 
 def _custom(value: Any, where: str) -> dict[str, Any] | _Several:
+    if value is None:
+        return {}
     if not isinstance(value, dict):
         return _Several([_wrong(where, "an object")])
     problems: list[Problem] = []
@@ -242,6 +244,8 @@ def _plain(item: Any) -> bool:
 
 
 def _tags(value: Any, where: str) -> list[str] | _Several:
+    if value is None:
+        return []
     if not isinstance(value, list | tuple):
         return _Several([_wrong(where, "a list")])
     problems: list[Problem] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -143,6 +143,7 @@ def position_from(sort: str, text: Any) -> Position:
             parsed = datetime.fromisoformat(value)
             if parsed.tzinfo is None:
                 raise ValueError("no time zone")
+            parsed = parsed.astimezone(UTC)
         elif column == "amount" and value is not None:
             parsed = Decimal(value)
             if not parsed.is_finite() or abs(parsed) > 10**14:

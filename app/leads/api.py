@@ -1,0 +1,369 @@
+"""Leads over HTTP: the paths of the specification, `/leads` and below.
+
+A request's values go to the commands as they came: the commands tell every problem of every field at once, and the
+same ones that forms and imports are told. The models here describe; they refuse nothing that a command would.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from flask import Response, request
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
+
+from app.contracts.problems import problem
+from app.kit.auth import current, needs
+from app.kit.db import db, transaction
+from app.kit.errors import Invalid, PreconditionRequired
+from app.kit.rest import (
+    Body,
+    Page,
+    PageQuery,
+    api_blueprint,
+    created,
+    decode_cursor,
+    encode_cursor,
+    endpoint,
+    etag_of,
+    if_match,
+)
+from app.kit.rest.endpoint import to_response
+from app.kit.rest.openapi import ProblemDocument
+from app.leads import commands, matching
+from app.leads.commands.values import CUSTOM_KEYS, NOTES_LENGTH, TAG_LENGTH, TAGS_PER_LEAD
+from app.leads.models import EMAIL_LENGTH, NAME_LENGTH, SOURCES, Lead, LeadEvent, Stage
+from app.leads.queries import cached, funnel, lists
+
+bp = api_blueprint("leads")
+
+TAGS = ("leads",)
+CHANGE_ANSWERS = {409: ProblemDocument, 412: ProblemDocument, 428: ProblemDocument}
+# No version is negative: an If-Match that we never gave out matches nothing, but a missing lead is still a 404.
+NO_VERSION = -1
+
+
+def _text(limit: int, *, nullable: bool = False, **more: Any) -> Any:
+    return WithJsonSchema({"type": ["string", "null"] if nullable else "string", "maxLength": limit, **more})
+
+
+class LeadIn(BaseModel):
+    """A lead's fields; one of name, email and phone must be there. Checked by the commands, all at once."""
+
+    model_config = ConfigDict(extra="allow", json_schema_extra={"additionalProperties": False})
+
+    name: Annotated[Any, _text(NAME_LENGTH, examples=["Lucía Fernández"])] = ""
+    company: Annotated[Any, _text(NAME_LENGTH)] = ""
+    email: Annotated[Any, _text(EMAIL_LENGTH, nullable=True, examples=["lucia@example.com"])] = None
+    phone: Annotated[
+        Any,
+        _text(
+            matching.PHONE_TEXT,
+            nullable=True,
+            description="Any spelling; kept as E.164. Without country code: the configured country's.",
+            examples=["+34 600 000 012"],
+        ),
+    ] = None
+    stage: Annotated[Any, _text(40, description="Key of a stage, see GET /stages")] = "new"
+    source: Annotated[Any, WithJsonSchema({"type": "string", "enum": list(SOURCES)})] = "api"
+    language: Annotated[Any, _text(10, examples=["es"])] = "es"
+    owner_id: Annotated[Any, WithJsonSchema({"type": ["integer", "null"], "minimum": 1})] = None
+    amount: Annotated[Any, WithJsonSchema({"type": ["number", "string", "null"]})] = None
+    currency: Annotated[Any, _text(3, minLength=3, description="ISO 4217")] = "EUR"
+    next_contact_on: Annotated[Any, WithJsonSchema({"type": ["string", "null"], "format": "date"})] = None
+    notes: Annotated[Any, _text(NOTES_LENGTH)] = ""
+    custom: Annotated[
+        Any,
+        WithJsonSchema(
+            {
+                "type": "object",
+                "maxProperties": CUSTOM_KEYS,
+                "additionalProperties": {"type": ["string", "number", "boolean", "null"]},
+            }
+        ),
+    ] = {}
+    tags: Annotated[
+        Any,
+        WithJsonSchema(
+            {
+                "type": "array",
+                "maxItems": TAGS_PER_LEAD,
+                "items": {"type": "string", "minLength": 1, "maxLength": TAG_LENGTH},
+            }
+        ),
+    ] = []
+    contact_id: Annotated[Any, _text(36, nullable=True, description="Contact of the whatsapp service")] = None
+    conversation_id: Annotated[Any, _text(36, nullable=True)] = None
+
+
+class LeadOut(BaseModel):
+    """A lead. amount is text, so that no reader makes a float of it; version is the ETag without its quotes."""
+
+    id: str
+    name: str
+    company: str
+    email: str | None
+    phone: str | None
+    stage: str
+    source: str
+    language: str
+    owner_id: int | None
+    owner_name: str
+    amount: str | None
+    currency: str
+    next_contact_on: str | None
+    notes: str
+    custom: dict[str, Any]
+    tags: list[str]
+    contact_id: str | None
+    conversation_id: str | None
+    version: int
+    created_at: str
+    updated_at: str
+
+
+class LeadKept(LeadOut):
+    """The answer to POST: found tells that this person was a lead already."""
+
+    found: bool
+
+
+class EventOut(BaseModel):
+    """A line of a lead's timeline."""
+
+    id: str
+    what: str
+    by: str
+    at: str
+    data: dict[str, Any]
+
+
+class StageOut(BaseModel):
+    """A step of the funnel."""
+
+    key: str
+    name_en: str
+    name_es: str
+    colour: str
+    position: int
+    kind: str
+
+
+class NoteIn(Body):
+    """A note for the timeline."""
+
+    text: str = Field(min_length=1, max_length=NOTES_LENGTH)
+
+
+def _utc(value: datetime) -> datetime:
+    try:
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("this time is out of range") from None
+
+
+Text = Annotated[str, Field(max_length=200), AfterValidator(matching.storable)]
+Moment = Annotated[datetime, AfterValidator(_utc), Field(description="ISO 8601; UTC when no zone is given")]
+Sort = Literal["created_at", "-created_at", "updated_at", "-updated_at", "name", "-name", "amount", "-amount"]
+
+
+class LeadQuery(PageQuery):
+    """Filters and order of the list; several values of a filter are separated by commas."""
+
+    stage: Text = ""
+    owner: int | None = Field(None, ge=0, lt=2**31, description="User id; 0: leads without an owner")
+    source: Text = ""
+    tag: Text = Field("", description="All of these tags")
+    q: Text = Field("", description="Words in name, company, e-mail or phone")
+    created_from: Moment | None = None
+    created_to: Moment | None = Field(None, description="Exclusive")
+    updated_from: Moment | None = None
+    updated_to: Moment | None = Field(None, description="Exclusive")
+    sort: Sort = "-created_at"
+
+    def filters(self) -> lists.LeadFilter:
+        """The filter part."""
+        return lists.LeadFilter(
+            stages=_several(self.stage),
+            owner=self.owner,
+            sources=_several(self.source),
+            tags=_several(self.tag),
+            q=self.q,
+            created_from=self.created_from,
+            created_to=self.created_to,
+            updated_from=self.updated_from,
+            updated_to=self.updated_to,
+        )
+
+
+def _several(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+@bp.post("/leads")
+@needs("leads:write")
+@endpoint(
+    body=LeadIn,
+    out=LeadKept,
+    status=201,
+    tags=TAGS,
+    summary="Keep a lead",
+    also={200: LeadKept, 409: ProblemDocument},
+)
+def add(body: LeadIn) -> Response:
+    """201 for somebody new; 200 with `found: true` when the phone or e-mail is a lead's already."""
+    with transaction():
+        values = {"source": "api", **_given(body)}
+        lead, is_new = commands.create_lead(values, by=current())
+        document = {**cached.as_document(lead), "found": not is_new}
+    status = 201 if is_new else 200
+    return created(document, f"/leads/{lead.id}", etag=etag_of(lead.version), status=status)
+
+
+@bp.get("/leads")
+@needs("leads:read")
+@endpoint(query=LeadQuery, out=Page[LeadOut], tags=TAGS, summary="List leads")
+def index(query: LeadQuery) -> dict[str, Any]:
+    """Filtered, sorted, paged by cursor; sellers see their own."""
+    after = None
+    given = decode_cursor(query.cursor, 3)
+    if given is not None:
+        try:
+            if given[0] != query.sort:
+                raise ValueError("cursor of another order")
+            after = lists.position_from(query.sort, given[1:])
+        except ValueError:
+            raise Invalid(
+                [problem("/cursor", "bad_cursor", "This cursor does not belong to this list.")]
+            ) from None
+    rows, further = lists.page(query.filters(), by=current(), sort=query.sort, after=after, limit=query.limit)
+    return {
+        "items": [cached.as_document(lead) for lead in rows],
+        "next": None if further is None else encode_cursor(query.sort, *lists.position_text(further)),
+    }
+
+
+@bp.get("/leads/<lead_id>")
+@needs("leads:read")
+@endpoint(out=LeadOut, tags=TAGS, summary="One lead", also={304: None})
+def show(lead_id: str) -> Response:
+    """With its ETag; If-None-Match is answered with 304."""
+    document = cached.lead_document(lead_id, current())
+    tag = etag_of(document["version"])
+    if request.if_none_match.contains_weak(str(document["version"])):
+        response = Response(status=304)
+    else:
+        response = to_response(document)
+    response.headers["ETag"] = tag
+    response.headers["Cache-Control"] = "private, no-cache"
+    return response
+
+
+@bp.put("/leads/<lead_id>")
+@needs("leads:write")
+@endpoint(body=LeadIn, out=LeadOut, tags=TAGS, summary="Replace a lead", also=CHANGE_ANSWERS)
+def replace(lead_id: str, body: LeadIn) -> Response:
+    """Fields that are left out become blank. Needs If-Match."""
+    return _change(lead_id, body, whole=True)
+
+
+@bp.patch("/leads/<lead_id>")
+@needs("leads:write")
+@endpoint(body=LeadIn, out=LeadOut, tags=TAGS, summary="Change some fields", also=CHANGE_ANSWERS)
+def change(lead_id: str, body: LeadIn) -> Response:
+    """A merge patch (RFC 7396): what is left out stays, null clears; in `custom` key by key. Needs If-Match."""
+    return _change(lead_id, body, whole=False)
+
+
+@bp.delete("/leads/<lead_id>")
+@needs("leads:write")
+@endpoint(status=204, tags=TAGS, summary="Delete a lead", also={412: ProblemDocument})
+def remove(lead_id: str) -> tuple[None, int]:
+    """It can be restored. If-Match is optional."""
+    with transaction():
+        commands.delete_lead(lead_id, by=current(), version=_version(required=False))
+    return None, 204
+
+
+@bp.post("/leads/<lead_id>/restore")
+@needs("leads:write")
+@endpoint(out=LeadOut, tags=TAGS, summary="Undo a deletion", also={409: ProblemDocument})
+def restore(lead_id: str) -> Response:
+    """409 when the phone or e-mail is another lead's by now."""
+    with transaction():
+        return _shown(commands.restore_lead(lead_id, by=current()))
+
+
+@bp.get("/leads/<lead_id>/events")
+@needs("leads:read")
+@endpoint(query=PageQuery, out=Page[EventOut], tags=TAGS, summary="A lead's timeline")
+def events(lead_id: str, query: PageQuery) -> dict[str, Any]:
+    """Newest first."""
+    given = decode_cursor(query.cursor, 1)
+    before = cached.canonical(str(given[0])) if given else None
+    lines = funnel.timeline(lead_id, current(), before=before, limit=query.limit + 1)
+    shown = lines[: query.limit]
+    return {
+        "items": [_event(line) for line in shown],
+        "next": encode_cursor(shown[-1].id) if len(lines) > query.limit else None,
+    }
+
+
+@bp.post("/leads/<lead_id>/events")
+@needs("leads:write")
+@endpoint(body=NoteIn, out=EventOut, status=201, tags=TAGS, summary="Write a note into the timeline")
+def write_note(lead_id: str, body: NoteIn) -> tuple[dict[str, Any], int]:
+    """The only kind of line that is written by hand."""
+    with transaction():
+        line = commands.add_note(lead_id, body.text, by=current())
+        return _event(line), 201
+
+
+@bp.get("/stages")
+@needs("leads:read")
+@endpoint(out=Page[StageOut], tags=TAGS, summary="The funnel's stages")
+def stages() -> dict[str, Any]:
+    """All of them, in order."""
+    return {"items": [_stage(stage) for stage in funnel.stages()], "next": None}
+
+
+def _given(body: LeadIn) -> dict[str, Any]:
+    return body.model_dump(exclude_unset=True)
+
+
+def _change(lead_id: str, body: LeadIn, *, whole: bool) -> Response:
+    version = _version()
+    with transaction():
+        lead = commands.change_lead(lead_id, _given(body), by=current(), version=version, whole=whole)
+        return _shown(lead)
+
+
+def _shown(lead: Lead) -> Response:
+    db.session.flush()
+    response = to_response(cached.as_document(lead))
+    response.headers["ETag"] = etag_of(lead.version)
+    return response
+
+
+def _version(*, required: bool = True) -> int | None:
+    given = if_match()
+    if given is None and required:
+        raise PreconditionRequired("Send If-Match with the ETag you last saw, so that no change is lost.")
+    if given is None or given == "*":
+        return None
+    return int(given) if given.isascii() and given.isdigit() and len(given) < 10 else NO_VERSION
+
+
+def _event(line: LeadEvent) -> dict[str, Any]:
+    return {"id": line.id, "what": line.what, "by": line.by, "at": line.at.isoformat(), "data": line.data}
+
+
+def _stage(stage: Stage) -> dict[str, Any]:
+    return {
+        "key": stage.key,
+        "name_en": stage.name_en,
+        "name_es": stage.name_es,
+        "colour": stage.colour,
+        "position": stage.position,
+        "kind": stage.kind,
+    }
