@@ -1,0 +1,101 @@
+"""``flask ops …``: what an engineer does with the product from a shell, one command each, safe to repeat."""
+
+from __future__ import annotations
+
+import fcntl
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import click
+from flask import current_app
+from flask.cli import AppGroup, with_appcontext
+
+from app.kit import auth, db, migrate
+from app.kit.errors import EmbudoError
+
+ops = AppGroup("ops", help="Set up, run and look after Embudo.", context_settings={"show_default": True})
+
+
+@contextmanager
+def only_one() -> Iterator[None]:
+    """One set-up at a time on this machine; PostgreSQL has an advisory lock besides."""
+    lock = Path(current_app.instance_path)
+    lock.mkdir(parents=True, exist_ok=True)
+    with (lock / "setup.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@ops.command("setup")
+@with_appcontext
+def setup() -> None:
+    """Bring the databases, roles, permissions and the first administrator to this release. Idempotent."""
+    with only_one():
+        for bind in migrate.upgrade_all():
+            click.echo(f"database {bind}: brought to {migrate.head(bind)}")
+        current_app.extensions["embudo_setup"]()
+        made = current_app.extensions["embudo_setup_security"](current_app._get_current_object())
+    if made is not None:
+        username, password = made
+        click.echo(f"administrator: {username} / {password}")
+
+
+@ops.command("demo")
+@with_appcontext
+def demo() -> None:
+    """Fill in a demo: a simulator channel, flows, templates, leads. What is there already stays."""
+    for sentence in current_app.extensions["embudo_demo"]():
+        click.echo(sentence)
+
+
+@ops.command("api-key")
+@click.argument("name")
+@click.option("--scope", "scopes", multiple=True, required=True, help="e.g. leads:read; may be given several times")
+@click.option("--days", type=click.IntRange(min=1), help="days until it expires")
+@click.option("--user-id", type=int, help="act as this user, with at most their rights")
+@with_appcontext
+def api_key(name: str, scopes: tuple[str, ...], days: int | None, user_id: int | None) -> None:
+    """Make an API key NAME and print it, once."""
+    expires = db.utcnow() + timedelta(days=days) if days else None
+    wanted = auth.SCOPES if "all" in scopes else scopes
+    try:
+        with db.transaction():
+            _, plain = auth.create_key(name, wanted, expires_at=expires, user_id=user_id, by="flask ops api-key")
+    except EmbudoError as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(plain)
+
+
+@ops.command("reset-password")
+@click.argument("username", default="admin")
+@with_appcontext
+def reset_password(username: str) -> None:
+    """Give USERNAME a new generated password and print it."""
+    password = current_app.extensions["embudo_reset_password"](username)
+    if password is None:
+        raise click.ClickException(f"There is no user “{username}”.")
+    click.echo(f"{username} / {password}")
+
+
+@ops.command("migration")
+@click.option("--service", "bind", required=True, help="platform, whatsapp, leads, email …")
+@click.option("--message", "-m", required=True, help="what the migration does, in a few words")
+@with_appcontext
+def migration(bind: str, message: str) -> None:
+    """Write the next migration of a service from what its models say."""
+    if bind not in migrate.binds():
+        raise click.ClickException(f"There is no database “{bind}”; known are {', '.join(migrate.binds())}.")
+    migrate.new_revision(bind, message)
+
+
+@ops.command("check-migrations")
+@with_appcontext
+def check_migrations() -> None:
+    """Fail when the models say something that no migration makes."""
+    wrong = {bind: found for bind in migrate.binds() if (found := migrate.differences(bind))}
+    for bind, found in wrong.items():
+        click.echo(f"{bind}: run “make migration service={bind} m=…”: {found}", err=True)
+    sys.exit(1 if wrong else 0)

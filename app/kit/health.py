@@ -1,0 +1,70 @@
+"""Whether this process lives and can work, for load balancers and people; and the API's own description."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import orjson
+from flask import Blueprint, Response, current_app
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from app.kit import db, migrate
+from app.kit.auth import public
+from app.kit.redis_client import RedisError, redis
+from app.kit.rest import document
+
+READY_SECONDS = 2.0
+"""How long an answer of /readyz is given again without asking the parts."""
+
+bp = Blueprint("health", __name__)
+
+
+@bp.get("/healthz")
+@public("says only that the process answers")
+def healthz() -> Response:
+    """Alive: answers without asking anybody."""
+    return _json(200, {"status": "ok"})
+
+
+@bp.get("/readyz")
+@public("names parts, shows no data")
+def readyz() -> Response:
+    """Ready: every database answers and has this release's tables. Without Redis we work, only later."""
+    until, answer = current_app.extensions.get("embudo_ready", (0.0, None))
+    if answer is None or until < time.monotonic():
+        answer = _ask()
+        current_app.extensions["embudo_ready"] = (time.monotonic() + READY_SECONDS, answer)
+    return _json(200 if answer["status"] != "unavailable" else 503, answer)
+
+
+@bp.get("/openapi.json")
+@public("the interface is no secret")
+def openapi() -> Response:
+    """The OpenAPI 3.1 document of what this process serves."""
+    return _json(200, document(current_app._get_current_object()))  # type: ignore[attr-defined]
+
+
+def _ask() -> dict[str, Any]:
+    parts: dict[str, str] = {}
+    for bind in (db.PLATFORM, *current_app.extensions["embudo_services"]):
+        try:
+            with db.engine_of(bind).connect() as connection:
+                connection.execute(text("SELECT 1"))
+                current = migrate.is_current(bind, connection)
+            parts[f"database {bind}"] = "ok" if current else "needs “flask ops setup”"
+        except DBAPIError:
+            parts[f"database {bind}"] = "does not answer"
+    ready = all(state == "ok" for state in parts.values())
+    try:
+        redis().ping()
+        parts["redis"] = "ok"
+    except RedisError:
+        parts["redis"] = "does not answer; work waits in the database"
+    status = "unavailable" if not ready else ("ok" if parts["redis"] == "ok" else "degraded")
+    return {"status": status, "services": list(current_app.extensions["embudo_services"]), "parts": parts}
+
+
+def _json(status: int, body: dict[str, Any]) -> Response:
+    return Response(orjson.dumps(body), status=status, mimetype="application/json")

@@ -1,0 +1,157 @@
+"""Doorbells: RQ says that there is work, the database says which.
+
+A job drains all due rows of its kind, so it needs no arguments and may be rung any number of times. Ringing costs
+the request one Redis command; the relay turns rings into RQ jobs and leaves out those that wait already. When a
+ring is lost, the relay's sweep asks every job whether rows are due and rings again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from flask import Flask, current_app
+from rq import Queue, Worker
+
+from app.kit import db, telemetry
+from app.kit.context import request_id
+from app.kit.redis_client import RedisError, redis
+
+JOB_SECONDS = 120
+"""A job that drains longer than this is stopped; what it did is recorded, the rest is rung again."""
+
+BELL_SECONDS = 30
+"""A bell that rang this long ago without an answer is rung again (Redis or the worker lost the job)."""
+
+NUDGE_LIMIT = 10_000
+"""Nudges kept while no relay runs; they are hints, so old ones may go."""
+
+log = telemetry.get_logger("kit")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A kind of work that a worker drains.
+
+    name: service and verb, ``whatsapp.send_messages``. queue: the RQ queue. run: drains all due rows.
+    due: whether any row is due now; asked by the relay every few seconds, so it must be one cheap query.
+    """
+
+    name: str
+    queue: str
+    run: Callable[[], None]
+    due: Callable[[], bool]
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueueHealth:
+    """How a queue does: jobs waiting, living workers, seconds the oldest job has waited (None: nothing waits)."""
+
+    queue: str
+    waiting: int
+    workers: int
+    oldest_seconds: float | None
+
+
+def init_jobs(app: Flask, jobs: Iterable[Job]) -> None:
+    """Tell the app which jobs it knows."""
+    app.extensions["embudo_jobs"] = {job.name: job for job in jobs}
+
+
+def known() -> dict[str, Job]:
+    """The jobs of the served services, by name."""
+    jobs: dict[str, Job] = current_app.extensions["embudo_jobs"]
+    return jobs
+
+
+def nudge_key(service: str) -> str:
+    """The Redis list on which a service's relay waits."""
+    return f"embudo:nudges:{service}"
+
+
+def nudge(service: str, what: str) -> None:
+    """Wake a service's relay after commit. Losing this costs the seconds until the next sweep."""
+    db.after_commit(f"nudge:{service}:{what}", lambda client=redis(): _push(client, service, what))
+
+
+def _push(client: Any, service: str, what: str) -> None:
+    try:
+        client.lpush(nudge_key(service), what)
+    except RedisError as error:
+        log.warning("nudge lost, the sweep will find the work", service=service, error=type(error).__name__)
+
+
+def ring(name: str) -> None:
+    """Say that the job `name` has work; inside transaction() it rings after commit."""
+    nudge(name.partition(".")[0], f"job:{name}")
+
+
+def bell_key(name: str) -> str:
+    """Redis key that exists while a job waits in its queue."""
+    return f"embudo:bell:{name}"
+
+
+def enqueue(name: str) -> bool:
+    """Put the job into its RQ queue unless it waits there already; False when it does."""
+    job = known()[name]
+    client = redis()
+    if not client.set(bell_key(name), "1", nx=True, ex=BELL_SECONDS):
+        return False
+    queue_of(job.queue).enqueue_call(
+        "app.kit.jobs.run",
+        args=(name, request_id()),
+        timeout=JOB_SECONDS,
+        result_ttl=60,
+        failure_ttl=86_400,
+        description=name,
+    )
+    return True
+
+
+def queue_of(name: str) -> Queue:
+    """The RQ queue; JSON, so that nothing from Redis is ever unpickled."""
+    return Queue(name, connection=redis(), serializer="rq.serializers.JSONSerializer")
+
+
+def run(name: str, cause: str | None = None) -> None:
+    """Run a job inside the worker's app; called by RQ, which knows only this name.
+
+    cause: request id of what rang, so that logs join up.
+    """
+    # The bell goes first: whoever rings from now on may have work that the drain below no longer sees.
+    redis().delete(bell_key(name))
+    job = known().get(name)
+    if job is None:
+        log.warning("unknown job left alone", job=name)
+        return
+    with db.own_context(), telemetry.bound(request_id=cause, job=name):
+        started = time.perf_counter()
+        try:
+            job.run()
+        except Exception:
+            telemetry.JOBS.labels(job=name, outcome="failed").inc()
+            log.exception("job failed", job=name)
+            raise
+        telemetry.JOBS.labels(job=name, outcome="finished").inc()
+        telemetry.JOB_SECONDS.labels(job=name).observe(time.perf_counter() - started)
+
+
+def health() -> list[QueueHealth]:
+    """How each queue of the served services does; empty when Redis is gone."""
+    try:
+        workers = Worker.all(connection=redis())
+        names = sorted({job.queue for job in known().values()})
+        report = []
+        for name in names:
+            queue = queue_of(name)
+            oldest = queue.get_jobs(0, 1)
+            waited = None
+            if oldest and oldest[0].enqueued_at:
+                waited = max(0.0, (db.utcnow() - oldest[0].enqueued_at).total_seconds())
+            alive = sum(1 for worker in workers if name in worker.queue_names())
+            report.append(QueueHealth(queue=name, waiting=len(queue), workers=alive, oldest_seconds=waited))
+    except RedisError:
+        return []
+    return report

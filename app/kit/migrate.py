@@ -1,0 +1,126 @@
+"""A numbered history per database, run by one command.
+
+The same history passes whether the databases are SQLite files, one PostgreSQL, or one each: every bind has its own
+version table and looks only at its own tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from flask import current_app
+from sqlalchemy import Connection, text
+
+from app.kit import db
+
+HISTORY = Path(__file__).resolve().parents[2] / "migrations"
+SETUP_LOCK = 0x454D4255
+"""Key of the PostgreSQL advisory lock that lets only one set-up run at a time."""
+
+OWN_TABLES = {db.PLATFORM: ("ab_", "platform_")}
+"""Which tables of a shared database belong to a bind: by prefix; a service's own name by default."""
+
+
+def binds() -> list[str]:
+    """The binds of this process, platform first."""
+    return [db.PLATFORM, *current_app.extensions["embudo_services"]]
+
+
+def version_table(bind: str) -> str:
+    """Where a bind's current revision is kept."""
+    return f"alembic_version_{bind}"
+
+
+def prefixes(bind: str) -> tuple[str, ...]:
+    """Prefixes of the tables that belong to a bind."""
+    return OWN_TABLES.get(bind, (f"{bind}_",))
+
+
+def config_of(bind: str, connection: Connection | None = None) -> Config:
+    """Alembic's configuration for one bind's history."""
+    config = Config()
+    config.set_main_option("script_location", str(HISTORY))
+    config.set_main_option("version_locations", str(HISTORY / "versions" / bind))
+    config.set_main_option("path_separator", "os")
+    config.set_main_option("file_template", "%%(rev)s_%%(slug)s")
+    config.attributes.update(bind=bind, connection=connection, metadata=current_app.extensions["embudo_metadata"][bind])
+    return config
+
+
+@cache
+def head(bind: str) -> str | None:
+    """The newest revision this release knows of a bind."""
+    config = Config()
+    config.set_main_option("script_location", str(HISTORY))
+    config.set_main_option("version_locations", str(HISTORY / "versions" / bind))
+    config.set_main_option("path_separator", "os")
+    return ScriptDirectory.from_config(config).get_current_head()
+
+
+def is_current(bind: str, connection: Connection) -> bool:
+    """Whether a bind's database has this release's tables."""
+    context = MigrationContext.configure(connection, opts={"version_table": version_table(bind)})
+    return context.get_current_revision() == head(bind)
+
+
+def upgrade_all() -> list[str]:
+    """Bring every bind to this release's revision; the binds that changed."""
+    changed = []
+    for bind in binds():
+        with _connected(bind) as connection:
+            if not is_current(bind, connection):
+                command.upgrade(config_of(bind, connection), "head")
+                changed.append(bind)
+    return changed
+
+
+def differences(bind: str) -> list[Any]:
+    """What the models say and the database does not have; empty when the history is complete."""
+    from alembic.autogenerate import compare_metadata
+
+    config = config_of(bind)
+    with db.engine_of(bind).connect() as connection:
+        context = MigrationContext.configure(
+            connection, opts={"version_table": version_table(bind), "include_name": own_only(bind)}
+        )
+        return list(compare_metadata(context, config.attributes["metadata"]))
+
+
+def own_only(bind: str) -> Any:
+    """Alembic's include_name: leave the other binds' tables of a shared database alone."""
+
+    def include(name: str | None, kind: str, _parents: Any) -> bool:
+        return kind != "table" or (name or "").startswith(prefixes(bind))
+
+    return include
+
+
+def new_revision(bind: str, message: str) -> None:
+    """Write the next numbered file of a bind's history from the differences."""
+    number = len(list((HISTORY / "versions" / bind).glob("[0-9]*.py"))) + 1
+    with db.engine_of(bind).connect() as connection:
+        command.revision(config_of(bind, connection), message=message, autogenerate=True, rev_id=f"{bind}_{number:04d}")
+
+
+@contextmanager
+def _connected(bind: str) -> Iterator[Connection]:
+    with db.engine_of(bind).connect() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": SETUP_LOCK})
+            connection.commit()
+        try:
+            yield connection
+            connection.commit()
+        finally:
+            if connection.dialect.name == "postgresql":
+                connection.rollback()
+                connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": SETUP_LOCK})
+                connection.commit()

@@ -1,0 +1,289 @@
+"""Events leave through a table, so that a crash after commit loses nothing.
+
+publish() adds the event to its service's own outbox in the running transaction. The relay hands it to the
+transport and keeps the row open until every listener has said that it handled it; what is not confirmed in time
+is handed over again. On the listener's side the handler runs in the same transaction as the insert of
+(event, handler) into the inbox, so a repeat is a no-op. Redis in between may be lost at any moment.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import orjson
+from flask import current_app
+from sqlalchemy import Index, String, Text, func, select, text, update
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.contracts.events import EVENTS, LISTENERS, Event, parse
+from app.kit import db, jobs, telemetry
+from app.kit.context import request_id
+
+HAND_OVER_BATCH = 200
+"""Events the relay takes from one outbox at a time."""
+
+CONFIRM_SECONDS = (15, 60, 300, 900)
+"""How long to wait for a listener's confirmation before the n-th repeat; the last value goes on."""
+
+HANDLER_ATTEMPTS = 8
+"""After so many failures an event is a dead letter of that listener: shown, replayable, blocking nobody."""
+
+KEEP_DAYS = 14
+"""How long confirmed events and inbox rows are kept: longer than any repeat can take."""
+
+log = telemetry.get_logger("kit")
+_outboxes: dict[str, Any] = {}
+_inboxes: dict[str, Any] = {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutboxHealth:
+    """How an outbox does: events not confirmed by all listeners, age of the oldest in seconds, dead letters."""
+
+    service: str
+    waiting: int
+    oldest_seconds: float | None
+    dead: int
+
+
+def outbox_tables(base: Any, service: str) -> tuple[Any, Any]:
+    """Declare the outbox and inbox of a service on its base; called once, in the service's models."""
+
+    class Outbox(base):  # type: ignore[misc]
+        """Events of this service, until every listener has handled them."""
+
+        __tablename__ = f"{service}_outbox"
+
+        id: Mapped[db.Id] = mapped_column(primary_key=True, default=db.new_id)
+        name: Mapped[str] = mapped_column(String(60))
+        version: Mapped[int]
+        subject: Mapped[str] = mapped_column(String(80), index=True)
+        data: Mapped[Any] = mapped_column(db.Json)
+        request_id: Mapped[str | None] = mapped_column(String(80))
+        created_at: Mapped[datetime] = mapped_column(db.UtcDateTime, default=db.utcnow)
+        pending: Mapped[Any] = mapped_column(db.Json)  # listeners that have not confirmed yet
+        attempts: Mapped[int] = mapped_column(default=0)
+        next_attempt_at: Mapped[datetime | None] = mapped_column(db.UtcDateTime)
+        delivered_at: Mapped[datetime | None] = mapped_column(db.UtcDateTime)
+
+        __table_args__ = (
+            Index(
+                f"ix_{service}_outbox_due",
+                "next_attempt_at",
+                postgresql_where=text("delivered_at IS NULL"),
+                sqlite_where=text("delivered_at IS NULL"),
+            ),
+        )
+
+    class Inbox(base):  # type: ignore[misc]
+        """Events this service has handled, or failed to handle."""
+
+        __tablename__ = f"{service}_inbox"
+
+        event_id: Mapped[db.Id] = mapped_column(primary_key=True)
+        handler: Mapped[str] = mapped_column(String(120), primary_key=True)
+        name: Mapped[str] = mapped_column(String(60))
+        state: Mapped[str] = mapped_column(String(10), index=True)  # done | failing | dead
+        attempts: Mapped[int] = mapped_column(default=0)
+        error: Mapped[str | None] = mapped_column(Text)
+        event: Mapped[Any] = mapped_column(db.Json, nullable=True)  # the CloudEvent, kept only while not done
+        handled_at: Mapped[datetime] = mapped_column(db.UtcDateTime, default=db.utcnow, index=True)
+
+    Outbox.__name__, Inbox.__name__ = f"{service.title()}Outbox", f"{service.title()}Inbox"
+    _outboxes[service], _inboxes[service] = Outbox, Inbox
+    return Outbox, Inbox
+
+
+def publish(event: Event) -> None:
+    """Record that `event` happened; it leaves after the running transaction has committed."""
+    listeners = list(LISTENERS.get(type(event), ()))
+    now = db.utcnow()
+    db.db.session.add(
+        _outboxes[event.service](
+            name=event.name,
+            version=event.version,
+            subject=event.subject,
+            data=event.data(),
+            request_id=request_id(),
+            pending=listeners,
+            next_attempt_at=now if listeners else None,
+            delivered_at=None if listeners else now,
+        )
+    )
+    if listeners:
+        jobs.nudge(event.service, "outbox")
+
+
+def as_cloud_event(row: Any) -> dict[str, Any]:
+    """The row as a CloudEvents 1.0 document (structured mode, JSON); the same bytes at every repeat."""
+    service = EVENTS[row.name].service if row.name in EVENTS else "unknown"
+    return {
+        "specversion": "1.0",
+        "id": row.id,
+        "source": f"/embudo/{service}",
+        "type": f"embudo.{row.name}.v{row.version}",
+        "subject": row.subject,
+        "time": row.created_at.isoformat(),
+        "datacontenttype": "application/json",
+        "requestid": row.request_id,
+        "data": row.data,
+    }
+
+
+def hand_over(service: str) -> int:
+    """Give the transport what is due in this service's outbox; how many events that were. Relay only."""
+    outbox = _outboxes[service]
+    now = db.utcnow()
+    with db.transaction() as session:
+        rows = session.scalars(
+            select(outbox)
+            .where(outbox.delivered_at.is_(None), outbox.next_attempt_at <= now)
+            .order_by(outbox.id)
+            .limit(HAND_OVER_BATCH)
+            .with_for_update(skip_locked=True)
+        ).all()
+        for row in rows:
+            wait = CONFIRM_SECONDS[min(row.attempts, len(CONFIRM_SECONDS) - 1)]
+            row.attempts += 1
+            row.next_attempt_at = now + timedelta(seconds=wait * random.uniform(1, 1.3))  # noqa: S311 (jitter)
+        letters = [(listener, as_cloud_event(row)) for row in rows for listener in row.pending]
+    for listener in {listener for listener, _ in letters}:
+        current_app.extensions["embudo_transport"].send(
+            listener, [letter for name, letter in letters if name == listener]
+        )
+    return len(rows)
+
+
+def confirm(service: str, confirmations: Iterable[tuple[str, str]]) -> None:
+    """Take note that listeners have handled events: pairs of (event id, listener). Relay only."""
+    by_event: dict[str, set[str]] = {}
+    for event_id, listener in confirmations:
+        by_event.setdefault(event_id, set()).add(listener)
+    if not by_event:
+        return
+    outbox = _outboxes[service]
+    with db.transaction() as session:
+        rows = session.scalars(
+            select(outbox)
+            .where(outbox.id.in_(by_event), outbox.delivered_at.is_(None))
+            .order_by(outbox.id)
+            .with_for_update()
+        ).all()
+        for row in rows:
+            row.pending = [name for name in row.pending if name not in by_event[row.id]]
+            if not row.pending:
+                row.delivered_at = db.utcnow()
+
+
+def due(service: str) -> bool:
+    """Whether this service's outbox has something to hand over now."""
+    outbox = _outboxes[service]
+    where = (outbox.delivered_at.is_(None), outbox.next_attempt_at <= db.utcnow())
+    return db.db.session.execute(select(outbox.id).where(*where).limit(1)).first() is not None
+
+
+def receive(service: str, letter: dict[str, Any]) -> float | None:
+    """Handle a CloudEvent as `service`; None when it is settled, else the seconds after which to try again.
+
+    One transaction holds the handler's work and the inbox row. A handler that keeps failing makes a dead letter.
+    """
+    inbox = _inboxes[service]
+    handlers = current_app.extensions["embudo_handlers"][service]
+    name = letter["type"].removeprefix("embudo.").rpartition(".v")[0]
+    event = parse(name, letter["data"])
+    handler = handlers.get(type(event)) if event is not None else None
+    if event is None or handler is None:
+        return None  # a newer producer's event, or one this release no longer listens to
+    key = {"event_id": letter["id"], "handler": f"{service}.{handler.__name__}"}
+    with telemetry.bound(request_id=letter.get("requestid"), event_name=name, event_id=letter["id"]):
+        try:
+            with db.transaction() as session:
+                fresh = db.insert_once(
+                    inbox,
+                    {**key, "name": name, "state": "done", "attempts": 1, "handled_at": db.utcnow()},
+                    ["event_id", "handler"],
+                )
+                if not fresh:
+                    row = session.get(inbox, tuple(key.values()), with_for_update=True)
+                    if row is None or row.state != "failing":
+                        return None
+                    row.state, row.event, row.error, row.handled_at = "done", None, None, db.utcnow()
+                handler(event)
+        except Exception as error:
+            log.exception("event handler failed", handler=key["handler"])
+            return _note_failure(inbox, key, name, letter, error)
+    return None
+
+
+def _note_failure(
+    inbox: Any, key: dict[str, str], name: str, letter: dict[str, Any], error: Exception
+) -> float | None:
+    with db.transaction() as session:
+        db.insert_once(
+            inbox,
+            {**key, "name": name, "state": "failing", "attempts": 0, "handled_at": db.utcnow(), "event": letter},
+            ["event_id", "handler"],
+        )
+        row = session.get(inbox, tuple(key.values()), with_for_update=True)
+        row.attempts += 1
+        row.error = telemetry.masked(f"{type(error).__name__}: {error}")[:1000]
+        row.handled_at = db.utcnow()
+        if row.attempts >= HANDLER_ATTEMPTS:
+            row.state = "dead"
+            return None
+        return float(min(600, 2**row.attempts))
+
+
+def replay(service: str, event_id: str, handler: str) -> None:
+    """Give a dead letter its attempts back and hand it to the listener again; raises LookupError when unknown."""
+    inbox = _inboxes[service]
+    with db.transaction() as session:
+        row = session.get(inbox, (event_id, handler), with_for_update=True)
+        if row is None or row.state != "dead":
+            raise LookupError(event_id)
+        row.state, row.attempts = "failing", 0
+        letter = row.event
+    current_app.extensions["embudo_transport"].send(service, [letter])
+
+
+def purge(service: str) -> None:
+    """Forget what is confirmed and older than any repeat."""
+    limit = db.utcnow() - timedelta(days=KEEP_DAYS)
+    outbox, inbox = _outboxes[service], _inboxes[service]
+    with db.transaction() as session:
+        session.execute(outbox.__table__.delete().where(outbox.delivered_at < limit))
+        session.execute(inbox.__table__.delete().where(inbox.state == "done", inbox.handled_at < limit))
+
+
+def hurry(service: str) -> None:
+    """Hand over again at once all that is not confirmed; after Redis was lost there is nothing to wait for."""
+    outbox = _outboxes[service]
+    with db.transaction() as session:
+        session.execute(
+            update(outbox.__table__)
+            .where(outbox.delivered_at.is_(None), outbox.attempts > 0)
+            .values(next_attempt_at=db.utcnow(), attempts=1)
+        )
+
+
+def health() -> list[OutboxHealth]:
+    """How the outboxes of the served services do."""
+    report = []
+    for service in current_app.extensions["embudo_services"]:
+        outbox, inbox = _outboxes[service], _inboxes[service]
+        waiting, oldest = db.db.session.execute(
+            select(func.count(), func.min(outbox.created_at)).where(outbox.delivered_at.is_(None))
+        ).one()
+        dead = db.db.session.scalar(select(func.count()).select_from(inbox).where(inbox.state == "dead"))
+        age = None if oldest is None else (db.utcnow() - oldest).total_seconds()
+        report.append(OutboxHealth(service=service, waiting=waiting, oldest_seconds=age, dead=dead or 0))
+    return report
+
+
+def dumps(letter: dict[str, Any]) -> bytes:
+    """The CloudEvent as bytes; keys sorted, so that a repeat is recognised by equality."""
+    return orjson.dumps(letter, option=orjson.OPT_SORT_KEYS)

@@ -1,0 +1,147 @@
+"""The process that never decides anything and without which everything is late.
+
+It hands outbox events to the transport, turns nudges into RQ jobs, and every few seconds looks into the databases
+for work whose bell was lost. Several relays may run; they leave each other's rows alone.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from flask import Flask, current_app
+from sqlalchemy.exc import DBAPIError
+
+from app.kit import db, jobs, outbox, telemetry
+from app.kit.redis_client import RedisError, connect, redis
+
+SWEEP_SECONDS = 2.0
+"""How often the databases are asked for due work: the longest a lost bell can cost."""
+
+PURGE_SECONDS = 3600.0
+"""How often confirmed events are forgotten."""
+
+HEARTBEAT_KEY = "embudo:relay"
+"""Hash of service → unix time of the relay's last sweep; shown by the admin, watched by alerts."""
+
+MARK_KEY = "embudo:mark"
+"""Exists as long as Redis has kept its memory; when it is gone, what was handed over is handed over again."""
+
+log = telemetry.get_logger("relay")
+
+
+def run(app: Flask) -> None:
+    """Work until SIGTERM or SIGINT."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    waiting = connect(app.config["REDIS_URL"], reply_seconds=SWEEP_SECONDS + 3)
+    with app.app_context():
+        services = list(current_app.extensions["embudo_services"])
+        log.info("relay started", services=services)
+        last_sweep = last_purge = 0.0
+        while not stop.is_set():
+            try:
+                what = _wait(waiting, services, max(0.1, last_sweep + SWEEP_SECONDS - time.monotonic()))
+            except RedisError as error:
+                log.warning("redis is gone, waiting for it", error=type(error).__name__)
+                stop.wait(1.0)
+                what = set()
+            if time.monotonic() - last_sweep >= SWEEP_SECONDS:
+                last_sweep = time.monotonic()
+                what |= _sweep(services)
+            for item in sorted(what):
+                _guarded(_answer, item)
+            if time.monotonic() - last_purge >= PURGE_SECONDS:
+                last_purge = time.monotonic()
+                for service in services:
+                    _guarded(outbox.purge, service)
+        log.info("relay stopped")
+
+
+def pass_once() -> int:
+    """One whole round without waiting: everything due is handed over or enqueued. How many things that were."""
+    services = list(current_app.extensions["embudo_services"])
+    what = _take(redis(), services) | _sweep(services)
+    for item in sorted(what):
+        _answer(item)
+    return len(what)
+
+
+def _wait(client: Any, services: list[str], seconds: float) -> set[tuple[str, str]]:
+    """The nudges that came, deduplicated: pairs of (service, what)."""
+    found = client.blpop([jobs.nudge_key(service) for service in services], timeout=seconds)
+    if found is None:
+        return set()
+    first = (found[0].decode().rpartition(":")[2], found[1].decode())
+    return {first} | _take(client, services)
+
+
+def _take(client: Any, services: list[str]) -> set[tuple[str, str]]:
+    nudges: set[tuple[str, str]] = set()
+    for service in services:
+        for item in client.lpop(jobs.nudge_key(service), jobs.NUDGE_LIMIT) or []:
+            nudges.add((service, item.decode()))
+    return nudges
+
+
+def _sweep(services: list[str]) -> set[tuple[str, str]]:
+    """What the databases say is due, whatever was rung or lost."""
+    what: set[tuple[str, str]] = set()
+    for service in services:
+        with db.own_context():
+            _guarded(_confirm, service)
+            if _guarded(outbox.due, service):
+                what.add((service, "outbox"))
+    for job in jobs.known().values():
+        with db.own_context():
+            if _guarded(job.due):
+                what.add((job.name.partition(".")[0], f"job:{job.name}"))
+    _guarded(_beat, services)
+    return what
+
+
+def _confirm(service: str) -> None:
+    confirmations = current_app.extensions["embudo_transport"].confirmations(service)
+    outbox.confirm(service, confirmations)
+
+
+def _beat(services: list[str]) -> None:
+    client = redis()
+    if not client.exists(MARK_KEY):
+        for service in services:
+            outbox.hurry(service)
+        client.set(MARK_KEY, "1")
+    client.hset(HEARTBEAT_KEY, mapping={service: time.time() for service in services})
+
+
+def _answer(item: tuple[str, str]) -> None:
+    service, what = item
+    with db.own_context():
+        if what == "outbox":
+            while outbox.hand_over(service) == outbox.HAND_OVER_BATCH:
+                pass
+        elif what.startswith("job:") and what[4:] in jobs.known():
+            jobs.enqueue(what[4:])
+
+
+def _guarded(work: Callable[..., Any], *args: Any) -> Any:
+    """One service whose database or Redis is gone must not stop the others; the next sweep tries again."""
+    try:
+        return work(*args)
+    except (RedisError, DBAPIError) as error:
+        db.db.session.rollback()
+        log.warning("relay step failed, the next sweep tries again", step=work.__name__, error=type(error).__name__)
+        return None
+
+
+def heartbeats() -> dict[str, float]:
+    """Seconds since the relay of each service last swept; empty when Redis is gone."""
+    try:
+        seen = redis().hgetall(HEARTBEAT_KEY)
+    except RedisError:
+        return {}
+    return {service.decode(): max(0.0, time.time() - float(at)) for service, at in seen.items()}

@@ -1,0 +1,193 @@
+"""One decorator turns a function over pydantic models into an endpoint.
+
+::
+
+    @bp.post("/leads")
+    @needs("leads:write")
+    @endpoint(body=LeadIn, out=LeadOut, status=201, summary="Add a lead")
+    def add(body: LeadIn) -> Response:
+        with transaction():
+            lead = create_lead(body.model_dump(), by=current())
+        return created(show(lead), f"/leads/{lead.id}", etag=etag_of(lead.version))
+
+The view gets `body` and/or `query` and returns a model, a dict, (either, status), or a Response.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar
+
+import orjson
+from flask import Blueprint, Response, current_app, g, request
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from app.contracts.problems import Problem
+from app.kit import auth
+from app.kit.errors import (
+    BadRequest,
+    Invalid,
+    PreconditionFailed,
+    PreconditionRequired,
+    TooLarge,
+    TooMany,
+    UnsupportedMediaType,
+)
+from app.kit.resilience import TokenBucket
+from app.kit.rest import idempotency, openapi
+
+BODY_BYTES = 1_000_000
+"""The longest JSON body; doors with another need say so."""
+
+View = TypeVar("View", bound=Callable[..., Any])
+
+
+class Body(BaseModel):
+    """Base of request bodies: unknown fields are problems, text is stripped of surrounding blanks."""
+
+    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
+
+
+def api_blueprint(service: str, name: str = "api") -> Blueprint:
+    """A blueprint whose errors are always problem+json and whose POSTs may carry an Idempotency-Key."""
+    bp = Blueprint(f"{service}_{name}", f"app.{service}")
+    bp.embudo_service = service  # type: ignore[attr-defined]
+
+    @bp.before_request
+    def _mark() -> None:
+        g.embudo_api = True
+        g.embudo_service = service
+
+    return bp
+
+
+def endpoint(
+    *,
+    body: type[BaseModel] | None = None,
+    query: type[BaseModel] | None = None,
+    out: Any = None,
+    status: int = 200,
+    tags: tuple[str, ...] = (),
+    summary: str = "",
+    max_body: int = BODY_BYTES,
+    also: dict[int, Any] | None = None,
+) -> Callable[[View], View]:
+    """See the module. also: further answers for the OpenAPI document, {status: model or None}."""
+
+    def decorate(view: View) -> View:
+        @wraps(view)
+        def answer(*args: Any, **kwargs: Any) -> Response:
+            _limit_rate()
+            if query is not None:
+                kwargs["query"] = _validated(query, request.args.to_dict(), "query")
+            if body is not None:
+                kwargs["body"] = _validated(body, read_json(max_body), "body")
+            if request.method == "POST":
+                return idempotency.once(
+                    g.get("embudo_service", ""), lambda: to_response(view(*args, **kwargs), status)
+                )
+            return to_response(view(*args, **kwargs), status)
+
+        return openapi.describe(  # type: ignore[return-value]
+            answer, body=body, query=query, out=out, status=status, tags=tags, summary=summary, also=also or {}
+        )
+
+    return decorate
+
+
+def _limit_rate() -> None:
+    principal = auth.current()
+    if principal.kind == "system":
+        return
+    bucket = TokenBucket(
+        name=f"api:{principal.kind}:{principal.user_id}:{principal.name}",
+        rate=current_app.config["API_RATE_PER_SECOND"],
+        burst=current_app.config["API_BURST"],
+    )
+    wait = bucket.take()
+    if wait:
+        raise TooMany(wait)
+
+
+def read_json(max_body: int = BODY_BYTES) -> Any:
+    """The JSON body; raises UnsupportedMediaType, TooLarge, BadRequest with the place of the mistake."""
+    if request.mimetype not in {"application/json", "application/merge-patch+json"}:
+        raise UnsupportedMediaType("Send the body as JSON with “Content-Type: application/json”.")
+    if request.content_length is not None and request.content_length > max_body:
+        raise TooLarge(f"The body may have at most {max_body:,} bytes.")
+    request.max_content_length = max_body
+    try:
+        return orjson.loads(request.get_data())
+    except orjson.JSONDecodeError as error:
+        raise BadRequest(f"The body is not JSON: {error}.") from None
+
+
+def _validated(model: type[BaseModel], data: Any, what: str) -> BaseModel:
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        raise Invalid(problems_of(error)) from None
+    except RecursionError:
+        raise BadRequest(f"The {what} is nested too deeply.") from None
+
+
+def problems_of(error: ValidationError) -> list[Problem]:
+    """pydantic's findings in our shape; the message is pydantic's, `where` a JSON pointer."""
+    return [
+        Problem(
+            where="/" + "/".join(str(part).replace("~", "~0").replace("/", "~1") for part in item["loc"]),
+            code=str(item["type"]),
+            template=_sentence(item["msg"]),
+        )
+        for item in error.errors(include_url=False, include_context=False, include_input=False)
+    ]
+
+
+def _sentence(message: str) -> str:
+    message = message.removeprefix("Value error, ")
+    return message[:1].upper() + message[1:] + ("" if message.endswith(".") else ".")
+
+
+def to_response(result: Any, status: int = 200) -> Response:
+    """A model, mapping, list, None (204) or (one of them, status) as a JSON response."""
+    if isinstance(result, Response):
+        return result
+    if isinstance(result, tuple):
+        result, status = result
+    if result is None:
+        return Response(status=204 if status == 200 else status)
+    payload = result.model_dump_json().encode() if isinstance(result, BaseModel) else orjson.dumps(result)
+    return Response(payload, status=status, mimetype="application/json")
+
+
+def created(result: Any, location: str, *, etag: str | None = None, status: int = 201) -> Response:
+    """201 with Location, and ETag when the thing has versions."""
+    response = to_response(result, status)
+    response.headers["Location"] = location
+    if etag is not None:
+        response.headers["ETag"] = etag
+    return response
+
+
+def etag_of(version: int | str) -> str:
+    """The entity tag of a version."""
+    return f'"{version}"'
+
+
+def if_match() -> str | None:
+    """The If-Match header without its quotes, or None."""
+    given = request.headers.get("If-Match")
+    return given.strip().removeprefix("W/").strip('"') if given else None
+
+
+def require_match(version: int | str, *, required: bool = True) -> None:
+    """Raises 428 without If-Match (when required), 412 when it names another version; “*” matches any."""
+    given = if_match()
+    if given is None:
+        if required:
+            raise PreconditionRequired("Send If-Match with the ETag you last saw, so that no change is lost.")
+        return
+    if given not in {"*", str(version)}:
+        raise PreconditionFailed("Somebody changed this meanwhile; read it again and repeat your change.")
+

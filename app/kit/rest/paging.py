@@ -1,0 +1,54 @@
+"""Lists are paged by where the last page ended, not by counting rows: equally fast anywhere, and rows that arrive
+meanwhile neither repeat nor hide others."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Annotated, Any, Generic, TypeVar
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.contracts.problems import problem
+from app.kit.errors import Invalid
+
+PAGE_LIMIT = 100
+"""The longest page."""
+
+Item = TypeVar("Item")
+Cursor = Annotated[str, Field(max_length=500, description="`next` of the page before")]
+
+
+class PageQuery(BaseModel):
+    """What every list accepts; unknown parameters are refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    limit: int = Field(50, ge=1, le=PAGE_LIMIT, description="Items on a page")
+    cursor: Cursor | None = None
+
+
+class Page(BaseModel, Generic[Item]):
+    """A page of a list; `next` is the cursor of the following one, null on the last."""
+
+    items: list[Item]
+    next: str | None = None
+
+
+def encode_cursor(*position: Any) -> str:
+    """An opaque cursor for the sort values (JSON-plain or datetimes) of the last row shown."""
+    return base64.urlsafe_b64encode(orjson.dumps(position)).decode().rstrip("=")
+
+
+def decode_cursor(cursor: str | None, length: int) -> list[Any] | None:
+    """The sort values again; raises Invalid when the cursor is not one of ours with `length` values."""
+    if cursor is None:
+        return None
+    try:
+        values = orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+    except (binascii.Error, ValueError):
+        values = None
+    if not isinstance(values, list) or len(values) != length:
+        raise Invalid([problem("/cursor", "bad_cursor", "This cursor does not belong to this list.")])
+    return values

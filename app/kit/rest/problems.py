@@ -1,0 +1,134 @@
+"""Errors as application/problem+json (RFC 9457), each listing everything that is wrong."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+from flask import Flask, Response, g, request
+from flask_babel import gettext
+from sqlalchemy.exc import OperationalError, TimeoutError as PoolTimeout
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+
+from app.contracts.problems import Problem
+from app.kit import telemetry
+from app.kit.context import request_id
+from app.kit.errors import EmbudoError, TooMany, Unauthorized
+
+HtmlErrors = Callable[[int, str, str], Any]
+
+log = telemetry.get_logger("kit")
+
+
+def localized(problem: Problem) -> str:
+    """The problem's sentence in the language of the request."""
+    text = gettext(problem.template)
+    return text % problem.params if problem.params else text
+
+
+def show_problem(problem: Problem) -> dict[str, Any]:
+    """A problem as it stands in the `errors` list of the answer."""
+    return {
+        "where": problem.where,
+        "code": problem.code,
+        "message": localized(problem),
+        "params": problem.params,
+    }
+
+
+def problem_response(error: EmbudoError) -> Response:
+    """The answer that a refusal deserves."""
+    body: dict[str, Any] = {
+        "type": "about:blank",
+        "title": error.title,
+        "status": error.status,
+        "detail": "; ".join(map(localized, error.problems)) if error.problems else error.detail,
+        "instance": request.path,
+        "request_id": request_id(),
+    }
+    if error.problems:
+        body["errors"] = [show_problem(item) for item in error.problems]
+    response = _json(error.status, body)
+    if isinstance(error, TooMany):
+        response.headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
+    if isinstance(error, Unauthorized):
+        response.headers["WWW-Authenticate"] = 'Bearer realm="Embudo"'
+    return response
+
+
+def _plain(status: int, title: str, detail: str) -> Response:
+    return _json(
+        status,
+        {
+            "type": "about:blank",
+            "title": title,
+            "status": status,
+            "detail": detail,
+            "instance": request.path,
+            "request_id": request_id(),
+        },
+    )
+
+
+def _json(status: int, body: dict[str, Any]) -> Response:
+    return Response(orjson.dumps(body), status=status, mimetype="application/problem+json")
+
+
+def init_problems(app: Flask) -> None:
+    """Answer every error of every door: as a page where a person asked for one, as problem+json elsewhere."""
+
+    def answer(status: int, title: str, detail: str, make: Callable[[], Response]) -> Any:
+        html: HtmlErrors | None = app.extensions.get("embudo_html_errors")
+        if html is not None and _wants_page():
+            return html(status, title, detail)
+        return make()
+
+    @app.errorhandler(EmbudoError)
+    def _refusal(error: EmbudoError) -> Any:
+        return answer(error.status, error.title, error.detail, lambda: problem_response(error))
+
+    @app.errorhandler(HTTPException)
+    def _http(error: HTTPException) -> Any:
+        if error.code is None or error.code < 400:
+            return error
+        detail = error.description or ""
+        if isinstance(error, RequestEntityTooLarge):
+            detail = "The body is larger than this door accepts."
+        title = error.name
+
+        def make() -> Response:
+            response = _plain(error.code or 500, title, detail)
+            for name, value in error.get_headers():
+                if name in {"Allow", "Retry-After"}:
+                    response.headers[name] = value
+            return response
+
+        return answer(error.code, title, detail, make)
+
+    @app.errorhandler(OperationalError)
+    @app.errorhandler(PoolTimeout)
+    def _database_gone(error: Exception) -> Any:
+        log.error("database unavailable", error=type(error).__name__, path=request.path)
+        detail = "The database does not answer now; try again in a few seconds."
+
+        def make() -> Response:
+            response = _plain(503, "Unavailable", detail)
+            response.headers["Retry-After"] = "5"
+            return response
+
+        return answer(503, "Unavailable", detail, make)
+
+    @app.errorhandler(Exception)
+    def _bug(error: Exception) -> Any:
+        log.exception("unexpected error", path=request.path, method=request.method)
+        detail = f"Something went wrong on our side. Tell support the request id {request_id()}."
+        return answer(500, "Internal error", detail, lambda: _plain(500, "Internal error", detail))
+
+
+def _wants_page() -> bool:
+    if g.get("embudo_api"):
+        return False
+    best = request.accept_mimetypes.best_match(["application/json", "text/html"], default="application/json")
+    return best == "text/html" and request.method in {"GET", "HEAD", "POST"}

@@ -1,0 +1,154 @@
+"""Logs that join up and never give a person away, and the counters that alerts are made of.
+
+Logs are events with fields, as JSON lines (or readable lines on a terminal). Every line carries service and request
+id. Phone numbers, addresses, tokens and message texts do not belong into logs; what slips through, also inside
+exception texts of libraries, is masked here, in one place.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager
+from typing import Any
+
+import structlog
+from flask import Flask
+from prometheus_client import Counter, Histogram
+
+from app.kit.context import REQUEST_ID
+
+HIDDEN_KEYS = re.compile(
+    r"^(authorization|x-api-key|cookie|.*password.*|.*secret.*|.*token.*|api_key|.*signature.*|body|text|to|from|email|phone)$",
+    re.IGNORECASE,
+)
+"""Field names whose values never go into a log."""
+
+EMAIL = re.compile(r"[\w.+%-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}")
+PHONE = re.compile(r"(?<![\w.:-])(?:\+|whatsapp:\+?|%2B)\d[\d ().-]{6,18}\d|(?<![\w.:-])\d{9,15}(?![\w.:-])")
+BEARER = re.compile(r"\b(Bearer|Basic)\s+[\w.~+/=-]{6,}", re.IGNORECASE)
+API_KEY = re.compile(r"\bemb_[\w-]{8,}")
+URL_PASSWORD = re.compile(r"(?<=://)([^/\s:@]*):([^/\s@]+)(?=@)")
+
+HTTP_REQUESTS = Counter("embudo_http_requests_total", "Answered requests", ["method", "route", "status"])
+HTTP_SECONDS = Histogram("embudo_http_request_duration_seconds", "Time to the answer", ["method", "route"])
+JOBS = Counter("embudo_jobs_total", "Jobs run by workers", ["job", "outcome"])
+JOB_SECONDS = Histogram("embudo_job_duration_seconds", "Time a job ran", ["job"])
+PROVIDER_CALLS = Counter("embudo_provider_calls_total", "Calls to providers", ["provider", "outcome"])
+PROVIDER_SECONDS = Histogram("embudo_provider_call_duration_seconds", "Time a provider took", ["provider"])
+
+
+def masked(text: str) -> str:
+    """`text` with addresses, phone numbers, keys and passwords made unreadable."""
+    text = URL_PASSWORD.sub(r"\1:***", text)
+    text = BEARER.sub(r"\1 ***", text)
+    text = API_KEY.sub("emb_***", text)
+    text = EMAIL.sub("***@***", text)
+    return PHONE.sub(lambda found: "***" + found.group()[-2:], text)
+
+
+def _mask(value: Any, depth: int = 0) -> Any:
+    if isinstance(value, str):
+        return masked(value)
+    if isinstance(value, bytes):
+        return f"<{len(value)} bytes>"
+    if depth > 4:
+        return "…"
+    if isinstance(value, dict):
+        return {
+            key: "***" if isinstance(key, str) and HIDDEN_KEYS.match(key) else _mask(item, depth + 1)
+            for key, item in value.items()
+        }
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_mask(item, depth + 1) for item in value]
+    return value
+
+
+KEPT_KEYS = frozenset({"timestamp", "level", "logger", "request_id", "service"})
+"""Fields we write ourselves and that masking would only spoil."""
+
+
+def _mask_event(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    for key, value in event.items():
+        if key in KEPT_KEYS or key.endswith("_id"):
+            continue
+        event[key] = "***" if HIDDEN_KEYS.match(key) else _mask(value)
+    return event
+
+
+def _add_request_id(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    request_id = REQUEST_ID.get()
+    if request_id and "request_id" not in event:
+        event["request_id"] = request_id
+    return event
+
+
+NOISE = {
+    # FAB reports every column type it has no filter for, and every visit to its own redirect (trap 17).
+    "flask_appbuilder": logging.ERROR,
+    "werkzeug": logging.WARNING,
+    "rq": logging.WARNING,
+    "alembic": logging.WARNING,
+    "urllib3": logging.WARNING,
+    # the twilio SDK logs addressee and text at INFO
+    "twilio": logging.WARNING,
+}
+"""Loggers of libraries that say too much, and from which level on they are heard."""
+
+
+def configure_logging(level: str = "INFO", *, as_json: bool = True) -> None:
+    """Send all logs, ours and the libraries', through one formatter to stderr."""
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _add_request_id,
+    ]
+    last = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=False)
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            structlog.processors.format_exc_info,
+            _mask_event,
+            last,
+        ],
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(formatter)
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    for name, quiet in NOISE.items():
+        logging.getLogger(name).setLevel(quiet)
+    structlog.configure(
+        processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+
+
+def get_logger(service: str) -> Any:
+    """A logger whose lines carry `service`: ``log.info("lead created", lead_id=…)``."""
+    return structlog.stdlib.get_logger(f"embudo.{service}").bind(service=service)
+
+
+@contextmanager
+def bound(*, request_id: str | None = None, **fields: Any) -> Iterator[None]:
+    """All lines inside carry these fields, and the request id of what caused the work."""
+    token = REQUEST_ID.set(request_id) if request_id else None
+    try:
+        with structlog.contextvars.bound_contextvars(**fields):
+            yield
+    finally:
+        if token is not None:
+            REQUEST_ID.reset(token)
+
+
+def init_telemetry(app: Flask) -> None:
+    """Configure logs as the app's configuration says."""
+    configure_logging(app.config.get("LOG_LEVEL", "INFO"), as_json=app.config.get("LOG_FORMAT", "json") == "json")

@@ -1,0 +1,150 @@
+"""The worker: one parent that loaded the app once, and children that drain queues.
+
+RQ's default worker forks for every job (milliseconds each, and a killed parent leaves the child running). Ours are
+SimpleWorkers: the job runs in the child itself, which the parent starts again when it dies. Children die with the
+parent. What was being done is in the database, with a lease or a mark, and goes on after the restart.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from types import FrameType
+from typing import Any
+
+from flask import Flask
+from redis.exceptions import RedisError
+from rq import Queue, SimpleWorker
+from rq.serializers import JSONSerializer
+
+from app.kit import db, jobs, telemetry
+from app.kit.redis_client import connect
+
+WORKER_TTL = 60
+"""Seconds without a heartbeat after which a worker counts as dead."""
+
+STOP_SECONDS = 20
+"""How long a child may finish its job after SIGTERM: less than the 30 s a platform gives before SIGKILL."""
+
+PR_SET_PDEATHSIG = 1
+"""prctl(2): have the kernel signal us when our parent dies."""
+
+log = telemetry.get_logger("worker")
+
+
+class QueueWorker(SimpleWorker):
+    """Drains queues inside the app's context, without per-job chatter to Redis."""
+
+    def __init__(self, app: Flask, queues: Sequence[Queue], **options: Any) -> None:
+        super().__init__(list(queues), **options)
+        self.app = app
+
+    def perform_job(self, *args: Any, **kwargs: Any) -> bool:
+        """Run the job in a fresh context, so that no session outlives it."""
+        with self.app.app_context():
+            return bool(super().perform_job(*args, **kwargs))
+
+
+def run(app: Flask, names: Sequence[str]) -> None:
+    """Drain the named queues (all served ones when none is named) until SIGTERM or SIGINT."""
+    with app.app_context():
+        known = sorted({job.queue for job in jobs.known().values()})
+    unknown = sorted(set(names) - set(known))
+    if unknown:
+        sys.exit(f"No such queue here: {', '.join(unknown)}. Queues of the served services: {', '.join(known)}.")
+    queues = list(names) or known
+    groups = _groups(queues, app.config["WORKER_PROCESSES"])
+    db.dispose_engines(app)
+    children: dict[int, list[str]] = {}
+    stopping: list[int] = []
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        stopping.append(number)
+        for child in children:
+            _signal(child, signal.SIGTERM)
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    for group in groups:
+        children[_start(app, group)] = group
+    log.info("worker started", queues=groups)
+    deadline: float | None = None
+    while children:
+        pid, _status = os.waitpid(-1, os.WNOHANG)
+        if pid in children:
+            group = children.pop(pid)
+            if not stopping:
+                log.error("worker child died, starting it again", queues=group)
+                time.sleep(0.5)  # a child that dies at once must not spin
+                children[_start(app, group)] = group
+            continue
+        if stopping:
+            deadline = deadline or time.monotonic() + STOP_SECONDS
+            if time.monotonic() > deadline:
+                for child in children:
+                    _signal(child, signal.SIGKILL)
+        signal.sigtimedwait({signal.SIGCHLD}, 0.2)
+    log.info("worker stopped")
+
+
+def _groups(queues: Sequence[str], processes: int) -> list[list[str]]:
+    """Which child drains what: each child begins with another queue, so that none waits behind a slow one."""
+    processes = max(1, min(processes, len(queues)))
+    return [[*queues[start:], *queues[:start]] for start in range(processes)]
+
+
+def _start(app: Flask, queues: list[str]) -> int:
+    parent = os.getpid()
+    pid = os.fork()
+    if pid:
+        return pid
+    status = 1
+    try:
+        if sys.platform == "linux":
+            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+            if os.getppid() != parent:
+                os._exit(0)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent tells us; a terminal's Ctrl-C reaches everybody
+        db.dispose_engines(app, close=False)
+        _drain(app, queues)
+        status = 0
+    except BaseException:
+        log.exception("worker child failed")
+    finally:
+        os._exit(status)
+
+
+def _drain(app: Flask, names: list[str]) -> None:
+    while True:
+        connection = connect(app.config["REDIS_URL"], reply_seconds=None)
+        app.extensions["embudo_redis"] = connect(app.config["REDIS_URL"])
+        try:
+            queues = [Queue(name, connection=connection, serializer=JSONSerializer) for name in names]
+            worker = QueueWorker(
+                app,
+                queues,
+                connection=connection,
+                serializer=JSONSerializer,
+                worker_ttl=WORKER_TTL,
+                maintenance_interval=30,
+                log_job_description=False,
+            )
+            worker.work(logging_level="WARNING", with_scheduler=False)
+        except RedisError as error:
+            log.warning("redis is gone, waiting for it", error=type(error).__name__)
+            time.sleep(1)
+            continue
+        return
+
+
+def _signal(pid: int, number: int) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return
+
+

@@ -1,0 +1,131 @@
+"""The services of the product and which of them this process serves.
+
+SERVICES=leads,email serves two; unset serves all. This is the only module that imports services by name, so that a
+process which serves one service does not even load the others' models.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Iterable
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+from app.kit import jobs, transport
+
+
+@dataclass(frozen=True, kw_only=True)
+class Service:
+    """A part of the product that can run alone.
+
+    name: its package below app/, its database bind, its metrics label. queues: its RQ queues, the urgent ones
+    first. title: for people. paths: the first path segments of its public doors, for gateways and documents.
+    """
+
+    name: str
+    title: str
+    queues: tuple[str, ...]
+    paths: tuple[str, ...]
+
+
+SERVICES: dict[str, Service] = {
+    service.name: service
+    for service in (
+        Service(
+            name="whatsapp",
+            title="WhatsApp flows",
+            queues=("whatsapp",),
+            paths=("/message", "/start", "/status", "/flows", "/simulations", "/simulator", "/conversations"),
+        ),
+        Service(name="leads", title="Leads", queues=("leads",), paths=("/leads", "/stages")),
+        Service(name="email", title="E-mail", queues=("email",), paths=("/email", "/templates")),
+    )
+}
+"""Every service there is. Adding one: docs/howto/add-a-service.md."""
+
+
+class UnknownService(ValueError):
+    """SERVICES names something that is no service."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        super().__init__(
+            f"SERVICES names unknown services: {', '.join(sorted(names))}. Known are: {', '.join(SERVICES)}."
+        )
+
+
+def chosen(names: Iterable[str]) -> tuple[Service, ...]:
+    """The services with these names (all when none is given), in the registry's order; raises UnknownService."""
+    wanted = {name.strip().lower() for name in names if name.strip()}
+    unknown = wanted - SERVICES.keys()
+    if unknown:
+        raise UnknownService(unknown)
+    return tuple(service for name, service in SERVICES.items() if not wanted or name in wanted)
+
+
+def part(service: Service, module: str) -> ModuleType | None:
+    """A module of a service (``api``, ``jobs`` …), or None when the service has no such part."""
+    name = f"app.{service.name}.{module}"
+    return importlib.import_module(name) if importlib.util.find_spec(name) is not None else None
+
+
+def load_models(services: Iterable[Service]) -> None:
+    """Import the tables of these services."""
+    for service in services:
+        part(service, "models")
+
+
+def blueprints(services: Iterable[Service]) -> list[Any]:
+    """The HTTP doors of these services: `bp` of their api and callbacks modules."""
+    found = []
+    for service in services:
+        for name in ("callbacks", "api"):
+            module = part(service, name)
+            if module is not None:
+                found += getattr(module, "BLUEPRINTS", None) or [module.bp]
+    return found
+
+
+def all_jobs(services: Iterable[Service]) -> list[jobs.Job]:
+    """The jobs of these services, and the one by which each receives events."""
+    found: list[jobs.Job] = []
+    for service in services:
+        module = part(service, "jobs")
+        if module is not None:
+            found += module.JOBS
+        if handlers(service):
+            found.append(transport.receive_job(service.name))
+    return found
+
+
+def handlers(service: Service) -> dict[Any, Any]:
+    """What the service does on which event."""
+    module = part(service, "subscribers")
+    return dict(module.HANDLERS) if module is not None else {}
+
+
+def register_admin(services: Iterable[Service], appbuilder: Any) -> None:
+    """Add the screens of these services to the admin."""
+    for service in services:
+        module = part(service, "admin")
+        if module is not None:
+            module.register(appbuilder)
+
+
+def seed(services: Iterable[Service]) -> None:
+    """Give these services the rows they cannot do without (stages, default templates); idempotent."""
+    for service in services:
+        module = part(service, "demo")
+        if module is not None and hasattr(module, "seed"):
+            module.seed()
+
+
+def load_demo(services: Iterable[Service]) -> list[str]:
+    """Fill these services with something to look at; returns a sentence for each thing made."""
+    made: list[str] = []
+    for service in services:
+        module = part(service, "demo")
+        if module is not None:
+            made += module.load_demo()
+    return made
