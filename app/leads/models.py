@@ -150,6 +150,11 @@ class Lead(Base):
     stage: Mapped[Stage] = relationship(lazy="selectin")
     tags: Mapped[list[Tag]] = relationship(secondary=LeadTag.__table__, lazy="selectin", order_by=Tag.key)
 
+    @property
+    def tag_names(self) -> str:
+        """The tags as one types them."""
+        return ", ".join(tag.name for tag in self.tags)
+
     def __str__(self) -> str:
         return self.name or self.company or self.email or self.phone or self.id
 

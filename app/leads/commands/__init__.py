@@ -12,18 +12,20 @@ from app.leads.commands.change import (
     tag_lead,
 )
 from app.leads.commands.create import create_lead
-from app.leads.commands.demo import load_demo
+from app.leads.commands.stages import add_stage, change_stage, remove_stage
 
 __all__ = [
     "add_note",
+    "add_stage",
     "assign_lead",
     "capture_lead",
     "change_lead",
+    "change_stage",
     "create_lead",
     "delete_lead",
-    "load_demo",
     "move_lead",
     "record_email",
+    "remove_stage",
     "restore_lead",
     "tag_lead",
 ]

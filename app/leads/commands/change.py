@@ -38,7 +38,7 @@ def change_lead(
     Forbidden when a seller gives the lead away.
     """
     lead = load_for_change(lead_id, by, version=version)
-    clean, problems = tidy({**BLANK, **values} if whole else values)
+    clean, problems = tidy({**BLANK, **values} if whole else values, owner_now=lead.owner_id)
     if not problems and not identified(
         {f: clean.get(f, field_of(lead, f)) for f in ("name", "email", "phone")}
     ):

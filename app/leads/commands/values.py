@@ -60,9 +60,12 @@ def default_country() -> str:
     return str(current_app.config.get("PHONE_COUNTRY") or DEFAULT_COUNTRY)
 
 
-def tidy(values: Mapping[str, Any], *, country: str | None = None) -> tuple[dict[str, Any], list[Problem]]:
+def tidy(
+    values: Mapping[str, Any], *, country: str | None = None, owner_now: int | None = None
+) -> tuple[dict[str, Any], list[Problem]]:
     """Split what can be stored from what is wrong.
 
+    owner_now: the present owner, who is not questioned again: they may have left the team since.
     Returns the clean values of the fields that were given (absent stays absent) and the problems of the others;
     the caller decides whether a problem refuses the whole or is put aside.
     """
@@ -83,7 +86,7 @@ def tidy(values: Mapping[str, Any], *, country: str | None = None) -> tuple[dict
             problems += found.problems
         else:
             clean[field] = found
-    if clean.get("owner_id") is not None:
+    if clean.get("owner_id") not in (None, owner_now):
         problems += _name_owner(clean)
     return clean, problems
 

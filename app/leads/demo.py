@@ -1,4 +1,4 @@
-"""People who do not exist, so that a new installation shows what it is for.
+"""What a new installation begins with: the funnel's stages, and people who do not exist to show what it is for.
 
 Fictional throughout: addresses under example.com (RFC 2606), telephone numbers from the runs 600 000 0xx (Spain),
 55 5555 01xx (Mexico) and 555-01xx (North America, reserved for fiction). Their source is "demo", which the e-mail
@@ -14,11 +14,10 @@ from typing import Any
 from sqlalchemy import func, select
 
 from app.kit.auth import SYSTEM
-from app.kit.db import db, utcnow
-from app.leads.commands.change import add_note, move_lead
-from app.leads.commands.create import create_lead
+from app.kit.db import db, insert_once, transaction, utcnow
+from app.leads.commands import add_note, create_lead, move_lead
 from app.leads.matching import fold
-from app.leads.models import Lead, LeadEvent
+from app.leads.models import FIRST_STAGES, Lead, LeadEvent, Stage
 
 DEMO = replace(SYSTEM, name="Demo")
 # Name, company, phone, stage, amount, currency, language, tags, days since it came in, note.
@@ -66,33 +65,56 @@ PEOPLE: tuple[tuple[str, str, str, str, int | None, str, str, tuple[str, ...], i
 )  # fmt: skip
 
 
-def load_demo() -> int:
-    """Make the demo leads where no demo lead was ever made; returns how many. A second call makes none."""
-    if db.session.scalar(select(func.count()).select_from(Lead).where(Lead.source == "demo")):
-        return 0
-    made = 0
-    for name, company, phone, stage, amount, currency, language, tags, days, note in PEOPLE:
-        values: dict[str, Any] = {
-            "name": name,
-            "company": company,
-            "email": _address(name),
-            "phone": phone,
-            "source": "demo",
-            "amount": amount,
-            "currency": currency,
-            "language": language,
-            "tags": list(tags),
-        }
-        lead, created = create_lead(values, by=DEMO)
-        if not created:
-            continue
-        made += 1
-        if stage != "new":
-            move_lead(lead.id, stage, by=DEMO)
-        if note:
-            add_note(lead.id, note, by=DEMO)
-        _age(lead, days)
-    return made
+def seed() -> None:
+    """Give an empty funnel its stages; one that has any is the team's own and stays as it is."""
+    with transaction():
+        if db.session.scalar(select(func.count()).select_from(Stage)):
+            return
+        for position, stage in enumerate(FIRST_STAGES):
+            insert_once(Stage, {**stage, "position": position}, ["key"])
+
+
+def load_demo() -> list[str]:
+    """Make the demo leads where no demo lead was ever made; a second call makes none."""
+    with transaction():
+        if db.session.scalar(select(func.count()).select_from(Lead).where(Lead.source == "demo")):
+            return []
+        made = sum(_make(*person) for person in PEOPLE)
+    return [f"{made} demo leads"]
+
+
+def _make(
+    name: str,
+    company: str,
+    phone: str,
+    stage: str,
+    amount: int | None,
+    currency: str,
+    language: str,
+    tags: tuple[str, ...],
+    days: int,
+    note: str,
+) -> bool:
+    values: dict[str, Any] = {
+        "name": name,
+        "company": company,
+        "email": _address(name),
+        "phone": phone,
+        "source": "demo",
+        "amount": amount,
+        "currency": currency,
+        "language": language,
+        "tags": list(tags),
+    }
+    lead, created = create_lead(values, by=DEMO)
+    if not created:
+        return False
+    if stage != "new":
+        move_lead(lead.id, stage, by=DEMO)
+    if note:
+        add_note(lead.id, note, by=DEMO)
+    _age(lead, days)
+    return True
 
 
 def _address(name: str) -> str:
