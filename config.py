@@ -39,7 +39,7 @@ class Config:
     admin_password: str | None = field(repr=False, default=None)
     services: tuple[str, ...] = ()
     databases: dict[str, str] = field(repr=False)
-    redis_url: str = field(repr=False)
+    redis_url: str | None = field(repr=False, default=None)
     events_broker_url: str | None = field(repr=False, default=None)
     service_urls: dict[str, str] = field(default_factory=dict)
     port: int = 8080
@@ -72,7 +72,6 @@ class Config:
             "SECRET_KEY_OLD": self.secret_key_old,
             "ADMIN_PASSWORD": self.admin_password,
             "SQLALCHEMY_DATABASE_URI": self.databases["platform"],
-            "REDIS_URL": self.redis_url,
             "EVENTS_BROKER_URL": self.events_broker_url,
             "SERVICE_URLS": self.service_urls,
             "PUBLIC_URL": self.public_url,
@@ -115,7 +114,7 @@ class _Reader:
             "instance_dir": instance,
             "services": services,
             "databases": self.databases(instance, services),
-            "redis_url": self.redis(instance),
+            "redis_url": self.redis(),
             "events_broker_url": self.url("EVENTS_BROKER_URL", ("amqp", "amqps")) or None,
             "service_urls": {
                 name: self.url(f"{name.upper()}_URL", ("http", "https"))
@@ -217,13 +216,13 @@ class _Reader:
             given += ("&" if "?" in given else "?") + "sslmode=require"
         return given
 
-    def redis(self, instance: Path) -> str:
+    def redis(self) -> str | None:
         given = self.url("REDIS_URL", ("redis", "rediss", "unix"))
         insecure = self.switch("REDIS_TLS_INSECURE", default=bool(self.text("DYNO")))
         if given.startswith("rediss://") and insecure and "ssl_cert_reqs=" not in given:
             # Heroku's key-value store has a self-signed certificate.
             given += ("&" if "?" in given else "?") + "ssl_cert_reqs=none"
-        return given or f"unix://{instance / 'redis.sock'}"
+        return given or None
 
     def mail(self) -> dict[str, Any]:
         tls, ssl = self.switch("MAIL_USE_TLS", default=False), self.switch("MAIL_USE_SSL", default=False)

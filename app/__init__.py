@@ -11,6 +11,7 @@ from app import services
 from app.admin import fab_metadata, find_user, init_admin, reset_password, setup_security
 from app.kit import cli, db, health, jobs, remote, requests_in, telemetry, transport
 from app.kit.redis_client import init_redis
+from app.kit.redis_server import socket_path
 from app.kit.rest import init_problems
 from config import Config
 
@@ -30,6 +31,7 @@ def create_app(config: Config | None = None, *, role: str = "web") -> Flask:
     served = services.chosen(config.services)
     app = Flask(__name__, instance_path=str(config.instance_dir), static_folder=None)
     app.config.from_mapping(config.to_flask())
+    app.config["REDIS_URL"] = config.redis_url or f"unix://{socket_path(config.instance_dir)}"
     app.config["SQLALCHEMY_ENGINE_OPTIONS"] = _engine_options(config, role)
     app.config["SQLALCHEMY_BINDS"] = {
         bind: {"url": url, **_engine_options_of(url, role)}

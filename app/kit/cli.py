@@ -37,10 +37,9 @@ def setup() -> None:
         for bind in migrate.upgrade_all():
             click.echo(f"database {bind}: brought to {migrate.head(bind)}")
         current_app.extensions["embudo_setup"]()
-        made = current_app.extensions["embudo_setup_security"](current_app._get_current_object())
-    if made is not None:
-        username, password = made
-        click.echo(f"administrator: {username} / {password}")
+        password = current_app.extensions["embudo_setup_security"](current_app._get_current_object())
+    if password is not None:
+        click.echo(f"administrator: admin / {password}")
 
 
 @ops.command("demo")
