@@ -1,0 +1,300 @@
+"""The REST door of the email service: POST and GET /email, GET /templates and what belongs to them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from flask import Response, current_app
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+
+from app.contracts.problems import Problem, problem
+from app.email import commands, queries
+from app.email.address import Address, parse_address
+from app.email.models import ADDRESS_LENGTH, LANGUAGES, STATUSES, Message
+from app.email.providers.dns import accepts_mail
+from app.email.queries import TemplateInUse
+from app.email.render import SOURCE_BYTES, SUBJECT_CHARS, preview
+from app.kit.auth import current, needs
+from app.kit.db import transaction
+from app.kit.errors import Invalid
+from app.kit.rest import (
+    Body,
+    Page,
+    PageQuery,
+    api_blueprint,
+    created,
+    decode_cursor,
+    encode_cursor,
+    endpoint,
+)
+from app.kit.rest.problems import show_problem
+
+bp = api_blueprint("email")
+
+Language = Annotated[str, Field(pattern="^[a-z]{2}$", examples=list(LANGUAGES))]
+
+
+def _text(limit: int, **more: Any) -> Any:
+    return WithJsonSchema({"type": ["string", "null"], "maxLength": limit, **more})
+
+
+class EmailIn(BaseModel):
+    """A mail to send: a template with its variables, or a subject with html or text (or both).
+
+    The commands check it, so that faults of fields, address, template and variables are told together.
+    """
+
+    model_config = ConfigDict(extra="allow", json_schema_extra={"additionalProperties": False})
+
+    to: Annotated[
+        Any,
+        WithJsonSchema({"type": "string", "maxLength": ADDRESS_LENGTH, "examples": ["lucia@example.com"]}),
+    ] = None
+    template: Annotated[Any, _text(60, description="Key of a template", examples=["welcome"])] = None
+    language: Annotated[Any, _text(5, description="Of the template; left out: the first that exists")] = None
+    variables: Annotated[Any, WithJsonSchema({"type": ["object", "null"]})] = None
+    subject: Annotated[Any, _text(SUBJECT_CHARS)] = None
+    html: Annotated[Any, _text(SOURCE_BYTES)] = None
+    text: Annotated[Any, _text(SOURCE_BYTES, description="Left out: made from html")] = None
+    lead_id: Annotated[Any, _text(36, description="The lead whose mail it is")] = None
+
+
+class EmailOut(BaseModel):
+    """A mail and what became of it."""
+
+    id: str
+    to: str
+    subject: str
+    status: Literal["queued", "sending", "deferred", "sent", "failed", "unknown", "cancelled"]
+    template: str | None
+    language: str | None
+    template_version: int | None
+    lead_id: str | None
+    attempts: int
+    next_attempt_at: str | None
+    provider: str | None
+    provider_message_id: str | None
+    error: str | None
+    created_at: str
+    sent_at: str | None
+
+
+class EmailDetail(EmailOut):
+    """A mail with what it says."""
+
+    html: str | None
+    text: str
+    variables: dict[str, Any]
+
+
+class EmailQuery(PageQuery):
+    """Which mails to list."""
+
+    status: Literal["queued", "sending", "deferred", "sent", "failed", "unknown", "cancelled"] | None = None
+    lead_id: Annotated[str, Field(max_length=36)] | None = None
+
+
+class VariableOut(BaseModel):
+    """A variable that a template declares."""
+
+    name: str
+    type: str
+    required: bool
+    default: Any
+    sample: Any
+    description: str
+
+
+class TemplateOut(BaseModel):
+    """A template as it is in use."""
+
+    key: str
+    language: str
+    name: str
+    version: int
+    format: str
+    subject: str
+    variables: list[VariableOut]
+    updated_at: str
+
+
+class TemplateDetail(TemplateOut):
+    """A template with its texts."""
+
+    body: str
+    text: str
+
+
+class TemplatesQuery(PageQuery):
+    """Which templates to list."""
+
+    language: Language | None = None
+
+
+class TemplateQuery(BaseModel):
+    """Which language of a template; left out: the first that exists."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    language: Language | None = None
+
+
+class PreviewIn(Body):
+    """Values for a preview; what is missing is filled with samples."""
+
+    language: Language | None = None
+    variables: dict[str, Any] = {}
+
+
+class PreviewProblem(BaseModel):
+    """Something that is wrong with the template or the values; a code that begins with `warning_` is advice."""
+
+    where: str
+    code: str
+    message: str
+    params: dict[str, Any]
+
+
+class PreviewOut(BaseModel):
+    """A mail as it would be sent; the parts are null when it cannot be made."""
+
+    subject: str | None
+    html: str | None
+    text: str | None
+    problems: list[PreviewProblem]
+
+
+@bp.post("/email")
+@needs("email:send")
+@endpoint(body=EmailIn, out=EmailOut, status=202, tags=("email",), summary="Send an e-mail")
+def send(body: EmailIn) -> Response:
+    """Queued; follow `Location` to see what becomes of it."""
+    order, problems = commands.read_order(body.model_dump(exclude_unset=True), by=current().name)
+    problems += _dead_domain(order.to)
+    with transaction():
+        message = commands.queue_email(order, problems)
+        document = _email(message)
+    return created(document, f"/email/{message.id}", status=202)
+
+
+def _dead_domain(to: str) -> list[Problem]:
+    if not current_app.config.get("EMAIL_CHECK_DNS"):
+        return []
+    address = parse_address(to)
+    if isinstance(address, Address) and accepts_mail(address.domain) is False:
+        return [
+            problem("/to", "no_mail_domain", "The domain %(domain)s accepts no mail.", domain=address.domain)
+        ]
+    return []
+
+
+@bp.get("/email")
+@needs("email:read")
+@endpoint(query=EmailQuery, out=Page[EmailOut], tags=("email",), summary="List e-mails")
+def index(query: EmailQuery) -> dict[str, Any]:
+    """Newest first."""
+    position = decode_cursor(query.cursor, 1)
+    if position is not None and not (isinstance(position[0], str) and queries.is_id(position[0])):
+        raise Invalid([problem("/cursor", "bad_cursor", "This cursor does not belong to this list.")])
+    found = queries.list_messages(
+        status=query.status,
+        lead_id=query.lead_id,
+        before=position[0] if position else None,
+        limit=query.limit + 1,
+    )
+    shown = found[: query.limit]
+    return {
+        "items": [_email(message) for message in shown],
+        "next": encode_cursor(shown[-1].id) if len(found) > query.limit else None,
+    }
+
+
+@bp.get("/email/<message_id>")
+@needs("email:read")
+@endpoint(out=EmailDetail, tags=("email",), summary="One e-mail")
+def show(message_id: str) -> dict[str, Any]:
+    """With what it says."""
+    message = queries.get_message(message_id)
+    return {**_email(message), "html": message.html, "text": message.text, "variables": message.variables}
+
+
+@bp.get("/templates")
+@needs("templates:read")
+@endpoint(query=TemplatesQuery, out=Page[TemplateOut], tags=("templates",), summary="List e-mail templates")
+def templates(query: TemplatesQuery) -> dict[str, Any]:
+    """By key and language."""
+    position = decode_cursor(query.cursor, 2)
+    if position is not None and not all(isinstance(part, str) for part in position):
+        raise Invalid([problem("/cursor", "bad_cursor", "This cursor does not belong to this list.")])
+    found = queries.list_templates(
+        language=query.language,
+        after=(position[0], position[1]) if position else None,
+        limit=query.limit + 1,
+    )
+    shown = found[: query.limit]
+    last = shown[-1].template if shown else None
+    return {
+        "items": [_template(item) for item in shown],
+        "next": encode_cursor(last.key, last.language) if last and len(found) > query.limit else None,
+    }
+
+
+@bp.get("/templates/<key>")
+@needs("templates:read")
+@endpoint(query=TemplateQuery, out=TemplateDetail, tags=("templates",), summary="One e-mail template")
+def template(key: str, query: TemplateQuery) -> dict[str, Any]:
+    """With its texts."""
+    found = queries.get_template(key, query.language)
+    return {**_template(found), "body": found.version.body, "text": found.version.text}
+
+
+@bp.post("/templates/<key>/preview")
+@needs("templates:read")
+@endpoint(body=PreviewIn, out=PreviewOut, tags=("templates",), summary="Preview an e-mail template")
+def show_preview(key: str, body: PreviewIn) -> dict[str, Any]:
+    """Made by the same renderer that makes the mails."""
+    found = queries.get_template(key, body.language)
+    shown = preview(found.source, body.variables)
+    rendered = shown.rendered
+    return {
+        "subject": rendered.subject if rendered else None,
+        "html": rendered.html if rendered else None,
+        "text": rendered.text if rendered else None,
+        "problems": [show_problem(item) for item in shown.problems],
+    }
+
+
+def _email(message: Message) -> dict[str, Any]:
+    return {
+        "id": message.id,
+        "to": message.to,
+        "subject": message.subject,
+        "status": message.status,
+        "template": message.template,
+        "language": message.template_language,
+        "template_version": message.template_version,
+        "lead_id": message.lead_id,
+        "attempts": message.attempts,
+        "next_attempt_at": message.next_attempt_at.isoformat() if message.next_attempt_at else None,
+        "provider": message.provider,
+        "provider_message_id": message.provider_message_id,
+        "error": message.last_error,
+        "created_at": message.created_at.isoformat(),
+        "sent_at": message.sent_at.isoformat() if message.sent_at else None,
+    }
+
+
+def _template(found: TemplateInUse) -> dict[str, Any]:
+    return {
+        "key": found.template.key,
+        "language": found.template.language,
+        "name": found.template.name,
+        "version": found.version.number,
+        "format": found.version.format,
+        "subject": found.version.subject,
+        "variables": found.version.variables,
+        "updated_at": found.template.updated_at.isoformat(),
+    }
+
+
+assert set(STATUSES) == set(EmailOut.model_fields["status"].annotation.__args__)  # type: ignore[union-attr]
