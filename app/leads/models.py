@@ -118,6 +118,13 @@ class Lead(Base):
         Index("ix_leads_lead_amount", "amount", "id"),
         Index("ix_leads_lead_stage", "stage_key", "created_at", "id"),
         Index("ix_leads_lead_owner", "owner_id", "created_at", "id"),
+        # Trigrams make LIKE '%word%' fast; the migration leaves the index out where PostgreSQL lacks pg_trgm.
+        Index(
+            "ix_leads_lead_search",
+            "search_text",
+            postgresql_using="gin",
+            postgresql_ops={"search_text": "gin_trgm_ops"},
+        ),
     )
 
     id: Mapped[Id] = mapped_column(primary_key=True, default=new_id)
@@ -163,7 +170,7 @@ class LeadEvent(Base):
     """A line of a lead's timeline: what happened, by whom, when."""
 
     __tablename__ = "leads_event"
-    __table_args__ = (Index("ix_leads_event_lead", "lead_id", "at", "id"),)
+    __table_args__ = (Index("ix_leads_event_lead", "lead_id", "id"),)
 
     id: Mapped[Id] = mapped_column(primary_key=True, default=new_id)
     lead_id: Mapped[Id] = mapped_column(ForeignKey("leads_lead.id", ondelete="CASCADE"))

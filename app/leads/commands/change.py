@@ -16,7 +16,7 @@ from app.kit.outbox import publish
 from app.leads import matching
 from app.leads.commands.create import identified, nobody, own
 from app.leads.commands.record import announce, field_of, load_for_change, note, others_with, taken, write
-from app.leads.commands.values import BLANK, CUSTOM_KEYS, NOTES_LENGTH, tidy
+from app.leads.commands.values import CUSTOM_KEYS, NOTES_LENGTH, blank, tidy
 from app.leads.models import Lead, LeadEvent
 
 
@@ -38,7 +38,7 @@ def change_lead(
     Forbidden when a seller gives the lead away.
     """
     lead = load_for_change(lead_id, by, version=version)
-    clean, problems = tidy({**BLANK, **values} if whole else values, owner_now=lead.owner_id)
+    clean, problems = tidy({**blank(), **values} if whole else values, owner_now=lead.owner_id)
     if not problems and not identified(
         {f: clean.get(f, field_of(lead, f)) for f in ("name", "email", "phone")}
     ):

@@ -27,7 +27,7 @@ from app.leads.commands.record import (
     taken,
     write,
 )
-from app.leads.commands.values import TAGS_PER_LEAD, tidy
+from app.leads.commands.values import TAGS_PER_LEAD, default_language, tidy
 from app.leads.models import Lead
 from app.leads.queries.cached import forget
 
@@ -109,7 +109,7 @@ def _insert(clean: Mapping[str, Any], by: Principal) -> Lead:
         phone=None,
         stage_key="new",
         source="manual",
-        language="es",
+        language=default_language(),
         owner_id=None,
         owner_name="",
         amount=None,

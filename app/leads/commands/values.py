@@ -36,14 +36,12 @@ TAG_LENGTH = 60
 LARGEST_AMOUNT = Decimal("999999999999.99")
 _LANGUAGE = re.compile(r"[a-z]{2,3}(?:-[A-Za-z0-9]{2,8})*")
 
-# What PUT gives to a field that the request leaves out. Where a lead came from is not in the list: that stays.
-BLANK: dict[str, Any] = {
+_BLANK: dict[str, Any] = {
     "name": "",
     "company": "",
     "email": None,
     "phone": None,
     "stage": "new",
-    "language": "es",
     "owner_id": None,
     "amount": None,
     "currency": "EUR",
@@ -52,12 +50,21 @@ BLANK: dict[str, Any] = {
     "custom": {},
     "tags": [],
 }
-FIELDS = frozenset(BLANK) | {"owner_name", "source", "contact_id", "conversation_id"}
 
 
 def default_country() -> str:
     """The country whose national numbers need no prefix."""
-    return str(current_app.config.get("PHONE_COUNTRY") or DEFAULT_COUNTRY)
+    return str(current_app.config.get("DEFAULT_COUNTRY") or DEFAULT_COUNTRY)
+
+
+def default_language() -> str:
+    """The language of a lead of whom nobody said one."""
+    return str(current_app.config.get("DEFAULT_LANGUAGE") or "es")
+
+
+def blank() -> dict[str, Any]:
+    """What PUT gives to a field that the request leaves out. Where a lead came from is not in it: that stays."""
+    return {**_BLANK, "language": default_language()}
 
 
 def tidy(
