@@ -1,0 +1,281 @@
+"""Every event that services exchange, and who listens.
+
+Services share no tables and no imports, so this file is all that one may assume of another. An event says what
+has happened, in the past tense; its fields are JSON-plain (ids and times are text), because it travels as a
+CloudEvent through Redis or RabbitMQ and is stored in the outbox. `docs/events.md` is generated from here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, ClassVar
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """Base of all events; name and version are the CloudEvents type, service is the source."""
+
+    name: ClassVar[str]
+    version: ClassVar[int] = 1
+    service: ClassVar[str]
+
+    @property
+    def subject(self) -> str:
+        """Id of the thing the event is about: the value of its first field."""
+        return str(getattr(self, fields(self)[0].name))
+
+    def data(self) -> dict[str, Any]:
+        """The fields as a JSON-plain mapping."""
+        return asdict(self)
+
+
+# whatsapp
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConversationStarted(Event):
+    """A contact entered a flow."""
+
+    name: ClassVar[str] = "conversation.started"
+    service: ClassVar[str] = "whatsapp"
+    conversation_id: str
+    contact_id: str
+    flow_id: str
+    flow_version: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConversationCompleted(Event):
+    """A flow reached its end."""
+
+    name: ClassVar[str] = "conversation.completed"
+    service: ClassVar[str] = "whatsapp"
+    conversation_id: str
+    contact_id: str
+    flow_id: str
+    outcome: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConversationExpired(Event):
+    """Nobody answered within the flow's time."""
+
+    name: ClassVar[str] = "conversation.expired"
+    service: ClassVar[str] = "whatsapp"
+    conversation_id: str
+    contact_id: str
+    flow_id: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConversationHandedOver(Event):
+    """A person should go on with this conversation."""
+
+    name: ClassVar[str] = "conversation.handed_over"
+    service: ClassVar[str] = "whatsapp"
+    conversation_id: str
+    contact_id: str
+    flow_id: str
+    note: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class MessageReceived(Event):
+    """A contact wrote; the text itself stays in the whatsapp service."""
+
+    name: ClassVar[str] = "message.received"
+    service: ClassVar[str] = "whatsapp"
+    message_id: str
+    contact_id: str
+    channel_id: str
+    kind: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class MessageStatusChanged(Event):
+    """A message of ours was sent, delivered, read, or failed."""
+
+    name: ClassVar[str] = "message.status_changed"
+    service: ClassVar[str] = "whatsapp"
+    message_id: str
+    status: str
+    error: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeadCaptured(Event):
+    """A flow asked for a lead to be kept. capture_id makes a repeat recognisable.
+
+    contact_name and contact_phone are what the channel knows of the contact, for a flow that did not ask.
+    """
+
+    name: ClassVar[str] = "lead.captured"
+    service: ClassVar[str] = "whatsapp"
+    capture_id: str
+    conversation_id: str
+    contact_id: str
+    channel: str
+    language: str
+    fields: dict[str, str] = field(default_factory=dict)
+    contact_name: str = ""
+    contact_phone: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmailRequested(Event):
+    """A flow asked for a templated e-mail. request_id makes a repeat recognisable."""
+
+    name: ClassVar[str] = "email.requested"
+    service: ClassVar[str] = "whatsapp"
+    request_id: str
+    conversation_id: str
+    template: str
+    to: str
+    language: str
+    variables: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlowPublished(Event):
+    """A new immutable version of a flow is in use."""
+
+    name: ClassVar[str] = "flow.published"
+    service: ClassVar[str] = "whatsapp"
+    flow_id: str
+    flow_version: int
+    published_by: str
+
+
+# leads
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeadCreated(Event):
+    """A lead is new. conversation_id is set when a WhatsApp conversation captured it."""
+
+    name: ClassVar[str] = "lead.created"
+    service: ClassVar[str] = "leads"
+    lead_id: str
+    lead_name: str
+    email: str | None
+    phone: str | None
+    company: str | None
+    source: str
+    language: str
+    stage: str
+    owner_id: int | None = None
+    contact_id: str | None = None
+    conversation_id: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeadUpdated(Event):
+    """Fields of a lead changed; changes maps each field to its new value."""
+
+    name: ClassVar[str] = "lead.updated"
+    service: ClassVar[str] = "leads"
+    lead_id: str
+    version_number: int
+    changes: dict[str, Any] = field(default_factory=dict)
+    contact_id: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeadStageChanged(Event):
+    """A lead moved through the funnel."""
+
+    name: ClassVar[str] = "lead.stage_changed"
+    service: ClassVar[str] = "leads"
+    lead_id: str
+    old_stage: str
+    new_stage: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeadAssigned(Event):
+    """A lead has another owner (None: nobody). contact_id lets the whatsapp service show the owner their talks."""
+
+    name: ClassVar[str] = "lead.assigned"
+    service: ClassVar[str] = "leads"
+    lead_id: str
+    owner_id: int | None
+    owner_name: str
+    contact_id: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeadMerged(Event):
+    """A duplicate was folded into lead_id."""
+
+    name: ClassVar[str] = "lead.merged"
+    service: ClassVar[str] = "leads"
+    lead_id: str
+    merged_id: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeadDeleted(Event):
+    """A lead is gone."""
+
+    name: ClassVar[str] = "lead.deleted"
+    service: ClassVar[str] = "leads"
+    lead_id: str
+
+
+# email
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmailSent(Event):
+    """A provider accepted a message."""
+
+    name: ClassVar[str] = "email.sent"
+    service: ClassVar[str] = "email"
+    message_id: str
+    lead_id: str | None = None
+    template: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmailFailed(Event):
+    """A message will not be sent; reason is without personal data."""
+
+    name: ClassVar[str] = "email.failed"
+    service: ClassVar[str] = "email"
+    message_id: str
+    reason: str
+    lead_id: str | None = None
+
+
+# Who listens to what. An event without listeners is kept in the outbox for the record and goes nowhere.
+LISTENERS: dict[type[Event], tuple[str, ...]] = {
+    LeadCaptured: ("leads",),
+    EmailRequested: ("email",),
+    LeadCreated: ("email", "whatsapp"),
+    LeadAssigned: ("whatsapp",),
+    LeadDeleted: ("whatsapp", "email"),
+    EmailSent: ("leads",),
+    EmailFailed: ("leads",),
+}
+
+
+def _all(base: type[Event]) -> list[type[Event]]:
+    found: list[type[Event]] = []
+    for sub in base.__subclasses__():
+        found += [sub, *_all(sub)]
+    return found
+
+
+EVENTS: dict[str, type[Event]] = {event.name: event for event in _all(Event)}
+
+
+def parse(name: str, data: dict[str, Any]) -> Event | None:
+    """The event of that name, or None when this release does not know it.
+
+    Fields this release does not know are left out: producers may be newer than listeners.
+    """
+    kind = EVENTS.get(name)
+    if kind is None:
+        return None
+    known = {f.name for f in fields(kind)}
+    return kind(**{key: value for key, value in data.items() if key in known})
