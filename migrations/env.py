@@ -18,7 +18,7 @@ context.configure(
     version_table=migrate.version_table(bind),
     include_name=migrate.own_only(bind),
     render_as_batch=connection.dialect.name == "sqlite",
-    user_module_prefix="kit.",
+    render_item=migrate.render_type,
 )
 with context.begin_transaction():
     context.run_migrations()

@@ -37,9 +37,10 @@ def setup() -> None:
         for bind in migrate.upgrade_all():
             click.echo(f"database {bind}: brought to {migrate.head(bind)}")
         current_app.extensions["embudo_setup"]()
-        password = current_app.extensions["embudo_setup_security"](current_app._get_current_object())
-    if password is not None:
-        click.echo(f"administrator: admin / {password}")
+        made = current_app.extensions["embudo_setup_security"](current_app._get_current_object())
+    if made is not None:
+        username, password = made
+        click.echo(f"administrator: {username} / {password}")
 
 
 @ops.command("demo")

@@ -17,7 +17,8 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from flask import current_app
-from sqlalchemy import Connection, text
+from sqlalchemy import JSON, Connection, text
+from sqlalchemy.types import TypeDecorator
 
 from app.kit import db
 
@@ -101,6 +102,19 @@ def own_only(bind: str) -> Any:
         return kind != "table" or (name or "").startswith(prefixes(bind))
 
     return include
+
+
+def render_type(kind: str, item: Any, _context: Any) -> str | bool:
+    """Alembic's render_item: our column types as migrations write them."""
+    if kind != "type":
+        return False
+    if isinstance(item, JSON):
+        return "kit.Json"
+    if isinstance(item, db.UtcDateTime):
+        return "kit.UtcDateTime()"
+    if isinstance(item, TypeDecorator):
+        return f"sa.{type(item.impl).__name__}()"
+    return False
 
 
 def new_revision(bind: str, message: str) -> None:
