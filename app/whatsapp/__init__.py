@@ -1,0 +1,1 @@
+"""Conversations on WhatsApp: flows, the people who talk, and every message in and out."""

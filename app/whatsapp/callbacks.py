@@ -1,0 +1,133 @@
+"""`/message`: where providers tell us what people write and what became of our messages.
+
+A verified request is kept as it is and answered; nothing is understood here, so nothing can go wrong here that a
+provider would have to hear about. This is the busiest door of the product: no ORM, no session, one commit.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from urllib.parse import quote
+
+import orjson
+from flask import Blueprint, Response, current_app, g, request
+
+from app.kit.auth import public
+from app.kit.errors import BadRequest, Forbidden, TooLarge, UnsupportedMediaType
+from app.kit.jobs import ring
+from app.whatsapp.commands.intake import store_webhook
+from app.whatsapp.providers import SENDERS, Raw, handshake
+from app.whatsapp.queries import channels
+
+BODY_BYTES = 3_000_000
+"""Meta's largest webhook; Twilio's forms are a thousand times smaller."""
+
+FORM = "application/x-www-form-urlencoded"
+JSON = "application/json"
+EMPTY_TWIML = '<?xml version="1.0" encoding="UTF-8"?><Response/>'
+
+bp = Blueprint("whatsapp_callbacks", __name__)
+bp.record(lambda state: state.app.extensions.setdefault("embudo_process_caches", []).append(channels.forget_doors))
+
+
+@bp.before_request
+def _as_api() -> None:
+    g.embudo_api = True  # errors are problem+json, whatever the Accept header says
+
+
+@bp.post("/message")
+@public("the provider signs the bytes; verified before anything is stored")
+def receive() -> Response:
+    """Keep a provider's webhook and say so."""
+    return _receive()
+
+
+@bp.post("/message/status")
+@public("the provider signs the bytes; verified before anything is stored")
+def receive_status() -> Response:
+    """Keep what Twilio says of a message of ours."""
+    return _receive()
+
+
+@bp.get("/message")
+@public("Meta's handshake, proved by the verify token")
+def shake_hands() -> Response:
+    """Answer Meta's challenge when the verify token is one of ours."""
+    for door in channels.doors("meta"):
+        challenge = handshake(request.args, door.credentials.get("verify_token", ""))
+        if challenge is not None:
+            return Response(challenge, mimetype="text/plain")
+    raise Forbidden("The verify token is not one of this installation's.")
+
+
+def _receive() -> Response:
+    provider = _provider()
+    if request.content_length is not None and request.content_length > BODY_BYTES:
+        raise TooLarge(f"A webhook may have at most {BODY_BYTES:,} bytes.")
+    request.max_content_length = BODY_BYTES
+    body = request.get_data(cache=True, parse_form_data=False)
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    raw, channel_id = _verified(provider, headers, body)
+    _refuse_unreadable(provider, body)
+    if store_webhook(provider, raw, channel_id):
+        ring("whatsapp.process_webhooks")
+    if provider == "twilio":
+        return Response(EMPTY_TWIML, mimetype="text/xml")
+    return Response("", mimetype="text/plain")
+
+
+def _provider() -> str:
+    if request.mimetype == FORM:
+        return "twilio"
+    if request.mimetype == JSON:
+        return "twilio" if "X-Twilio-Signature" in request.headers else "meta"
+    raise UnsupportedMediaType(f"Webhooks are {FORM} (Twilio) or {JSON} (Meta).")
+
+
+def _verified(provider: str, headers: dict[str, str], body: bytes) -> tuple[Raw, str | None]:
+    sender = SENDERS[provider]
+    doors = channels.doors(provider)
+    for url in _urls():
+        raw = Raw(url=url, method="POST", headers=headers, body=body)
+        if len(doors) > 1:
+            account = sender.account_of(raw)
+            doors = tuple(sorted(doors, key=lambda door: door.address != account))
+        for door in doors:
+            if sender.verify(raw, door.credentials):
+                return raw, door.channel_id
+        if provider == "meta":
+            break  # Meta signs the body alone
+    raise Forbidden("The signature is missing or wrong.")
+
+
+def _urls() -> list[str]:
+    """The URL as the provider called it: behind a proxy only PUBLIC_URL knows its scheme and host."""
+    query = request.query_string.decode("latin-1")
+    path = quote(request.path) + (f"?{query}" if query else "")
+    urls = [request.host_url.rstrip("/") + path]
+    public_url = current_app.config.get("PUBLIC_URL")
+    if public_url:
+        urls.insert(0, public_url.rstrip("/") + path)
+    return list(dict.fromkeys(urls))
+
+
+def _refuse_unreadable(provider: str, body: bytes) -> None:
+    """Signed, but not what this door reads: say so, so that whoever built the request can mend it."""
+    if provider == "meta":
+        document = _json(body)
+        if not isinstance(document, dict):
+            raise BadRequest("The body is not a JSON object.")
+    elif not body.strip():
+        raise BadRequest("The form is empty.")
+
+
+def _json(body: bytes) -> Any:
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        pass
+    try:  # the stricter parser refuses half emojis, which Meta may send and the adapter mends
+        return json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise BadRequest(f"The body is not JSON: {error}.") from None

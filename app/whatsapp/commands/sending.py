@@ -1,0 +1,243 @@
+"""Each reply goes out once, in order, and no transaction is open while a provider is asked.
+
+A contact is a lane: whoever claims it may hand over its first unsent message, nothing else. The message becomes
+`sending` in a commit of its own just before the call. A process killed before that commit has sent nothing, and the
+message simply leaves later; one killed after it may have sent it, so the message waits for the provider's callback,
+which carries our reference, and becomes `unknown` when none comes. Nothing unknown is ever repeated by itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from flask import current_app
+
+from app.contracts.problems import problem
+from app.kit.db import claim, db, utcnow
+from app.kit.errors import Conflict, Misconfigured, NotFound, Permanent, ProviderError, RateLimited, Temporary
+from app.kit.jobs import ring
+from app.kit.resilience import BreakerOpen, backoff
+from app.kit.secrets import Undecryptable
+from app.whatsapp.commands import states
+from app.whatsapp.models import MESSAGE_FAILED, QUEUED, SENDING, UNKNOWN, Channel, Contact, Message
+from app.whatsapp.providers import Accepted, Choice, Outgoing, Recipient
+from app.whatsapp.queries import channels
+from app.whatsapp.queries import sending as queries
+
+LANE_LEASE = timedelta(seconds=60)
+"""How long a claimed lane is left alone: more than the slowest call (connect, then three times the read time-out)."""
+
+RETRY_STEPS = (5, 15, 60, 300, 900, 1800)
+"""Seconds before the n-th repeat of a call that delivered nothing."""
+
+ATTEMPTS = 8
+"""Calls that delivered nothing after which a message has failed: some two hours."""
+
+RECONCILE = timedelta(minutes=2)
+"""How long to wait for a callback that tells whether an unanswered call arrived."""
+
+FAULT_PAUSE = timedelta(minutes=2)
+"""How long nobody on a channel is called after the provider refused our account."""
+
+RATE_PAUSE = timedelta(seconds=5)
+"""How long a channel rests when the provider says “too fast” and not for how long."""
+
+LONGEST_PAUSE = timedelta(hours=1)
+
+GIVE_UP = timedelta(hours=24)
+"""After so long an unsent reply answers nobody any more (and WhatsApp's window has closed)."""
+
+CALLBACK_PATH = "/message/status"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Errand:
+    """One call to make: what to send, by whom, with which credentials."""
+
+    message_id: str
+    contact_id: str
+    channel_id: str
+    provider: str
+    outgoing: Outgoing
+    credentials: dict[str, str] = field(repr=False)
+
+
+def hand_over(limit: int) -> list[Errand]:
+    """Claim up to `limit` lanes and mark their first message as being sent; call after the commit."""
+    now = utcnow()
+    contacts = claim(
+        Contact, *queries.lane_is_due(now), order_by=(Contact.next_send_at, Contact.id), limit=limit, lease=LANE_LEASE
+    )
+    errands = []
+    secrets: dict[str, dict[str, str] | None] = {}
+    for contact in contacts:
+        message = queries.first_unsent(contact.id)
+        if message is not None and message.status == SENDING:
+            message = _settle(message, now)
+        if message is None or message.status == SENDING or _later(message, now):
+            _release(contact, message, now)
+            continue
+        channel = contact.channel
+        if channel.id not in secrets:
+            secrets[channel.id] = _credentials(channel, now)
+        credentials = secrets[channel.id]
+        if credentials is None:
+            _release(contact, message, now)
+            continue
+        message.status, message.handing_over_at = SENDING, now
+        message.attempts += 1
+        errands.append(_errand(message, contact, channel, credentials))
+    return errands
+
+
+def record(errand: Errand, result: Accepted | ProviderError) -> None:
+    """Note what the provider said and let go of the lane."""
+    now = utcnow()
+    contact = _locked(errand.contact_id)
+    message = db.session.get(Message, errand.message_id, with_for_update=True, populate_existing=True)
+    if message is None:
+        raise NotFound("message", errand.message_id)
+    if isinstance(result, Accepted):
+        if message.provider_id is None:
+            message.provider_id = result.provider_id
+        states.advance_state(message, "sent", at=now)
+        states.apply_kept(message)
+        _heal(contact.channel)
+    elif message.status == SENDING:  # else a callback was quicker and knows more than the broken call
+        _note_refusal(message, contact.channel, result, now)
+    _release(contact, queries.first_unsent(contact.id), now)
+
+
+def send_again(message_id: str, *, by: str) -> None:
+    """Queue a failed or unknown message again, behind what waits; a person decided that. Raises Conflict."""
+    message = db.session.get(Message, message_id)
+    if message is None or message.direction != "out":
+        raise NotFound("message", message_id)
+    contact = _locked(message.contact_id)
+    message = db.session.get(Message, message_id, with_for_update=True, populate_existing=True)
+    if message is None or message.status not in (MESSAGE_FAILED, UNKNOWN):
+        raise Conflict(problem("", "not_failed", "Only a message that failed or is unknown can be sent again."))
+    copy = Message(
+        channel_id=message.channel_id,
+        contact_id=message.contact_id,
+        conversation_id=message.conversation_id,
+        direction="out",
+        kind=message.kind,
+        text=message.text,
+        choices=message.choices,
+        author=by,
+        status=QUEUED,
+    )
+    enqueue(contact, copy)
+
+
+def enqueue(contact: Contact, message: Message) -> None:
+    """Put an outbound message at the end of the contact's lane; the caller holds the contact's lock."""
+    contact.last_position += 1
+    message.position = contact.last_position
+    db.session.add(message)
+    now = utcnow()
+    if contact.next_send_at is None or contact.next_send_at > now:
+        contact.next_send_at = now
+    ring(states.SEND_JOB)
+
+
+def callback_url() -> str | None:
+    """Where providers that ask for it should tell what became of a message; None while nobody could reach us."""
+    public = current_app.config.get("PUBLIC_URL")
+    return f"{public.rstrip('/')}{CALLBACK_PATH}" if public else None
+
+
+def _errand(message: Message, contact: Contact, channel: Channel, credentials: dict[str, str]) -> Errand:
+    return Errand(
+        message_id=message.id,
+        contact_id=contact.id,
+        channel_id=channel.id,
+        provider=channel.provider,
+        credentials=credentials,
+        outgoing=Outgoing(
+            reference=message.id,
+            to=Recipient(user_id=contact.user_id, phone=contact.phone),
+            text=message.text,
+            choices=tuple(Choice(id=item["id"], label=item["label"]) for item in message.choices or ()),
+            callback_url=callback_url(),
+        ),
+    )
+
+
+def _credentials(channel: Channel, now: datetime) -> dict[str, str] | None:
+    try:
+        return channels.credentials_of(channel)
+    except Undecryptable:
+        _hold(channel, now + FAULT_PAUSE, "The stored credentials cannot be read; enter them again.")
+        return None
+
+
+def _settle(message: Message, now: datetime) -> Message | None:
+    """A message whose sender is gone: repeat it where that is harmless, else wait, else call it unknown."""
+    if message.contact.channel.provider == "simulator":
+        message.status = QUEUED  # accepting is all a simulator does; doing it twice changes nothing
+        return message
+    if message.handing_over_at is not None and now < message.handing_over_at + RECONCILE:
+        return message
+    states.call_unknown(message, message.last_error or "The process ended while the provider was called.")
+    return queries.first_unsent_after(message)
+
+
+def _later(message: Message, now: datetime) -> bool:
+    return message.next_attempt_at is not None and message.next_attempt_at > now
+
+
+def _release(contact: Contact, message: Message | None, now: datetime) -> None:
+    """Give the lane back and say when its first unsent message is due."""
+    contact.claimed_until = None
+    if message is None:
+        contact.next_send_at = None
+    elif message.status == SENDING:
+        contact.next_send_at = (message.handing_over_at or now) + RECONCILE
+    else:
+        contact.next_send_at = max(now, message.next_attempt_at or now)
+
+
+def _note_refusal(message: Message, channel: Channel, error: ProviderError, now: datetime) -> None:
+    message.last_error, message.error_code = error.detail, error.code
+    spent = message.attempts >= ATTEMPTS or now - message.created_at > GIVE_UP
+    if isinstance(error, Permanent) or (isinstance(error, Temporary) and spent):
+        states.advance_state(message, MESSAGE_FAILED, at=now, error=error.detail, code=error.code)
+        return
+    if not isinstance(error, Temporary):
+        # Unknown: it may have been delivered. Later messages wait for the callback as long as this one does.
+        return
+    message.status, message.handing_over_at = QUEUED, None
+    if isinstance(error, BreakerOpen):
+        message.attempts -= 1
+        _hold(channel, now + timedelta(seconds=error.retry_after or 0), None)
+    elif isinstance(error, Misconfigured):
+        message.attempts -= 1  # the account's fault, not the message's
+        _hold(channel, now + FAULT_PAUSE, error.detail)
+    elif isinstance(error, RateLimited):
+        message.attempts -= 1
+        wait = RATE_PAUSE if error.retry_after is None else timedelta(seconds=error.retry_after)
+        message.next_attempt_at = now + min(wait, LONGEST_PAUSE)
+    else:
+        message.next_attempt_at = now + timedelta(seconds=backoff(message.attempts, RETRY_STEPS))
+
+
+def _hold(channel: Channel, until: datetime, fault: str | None) -> None:
+    if channel.held_until is None or channel.held_until < until:
+        channel.held_until = until
+    if fault is not None:
+        channel.fault = fault
+
+
+def _heal(channel: Channel) -> None:
+    if channel.fault is not None or channel.held_until is not None:
+        channel.fault = channel.held_until = None
+
+
+def _locked(contact_id: str) -> Contact:
+    contact = db.session.get(Contact, contact_id, with_for_update=True, populate_existing=True)
+    if contact is None:
+        raise NotFound("contact", contact_id)
+    return contact

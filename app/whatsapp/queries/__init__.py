@@ -1,0 +1,1 @@
+"""What the whatsapp service can tell; nothing here writes."""

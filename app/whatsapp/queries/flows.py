@@ -1,0 +1,145 @@
+"""Flows and their versions, and the one that an inbound text asks for."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any
+
+from sqlalchemy import func, select
+
+from app.kit.db import db
+from app.kit.errors import NotFound
+from app.whatsapp.engine import Flow as CompiledFlow
+from app.whatsapp.engine import compile_flow
+from app.whatsapp.engine.folding import fold_words, says
+from app.whatsapp.models import COMPLETED, HANDED_OVER, OPEN, Conversation, Flow, FlowVersion
+
+COMPILED_FLOWS = 256
+"""Compiled versions a process keeps; compiling costs a hundred times more than a step."""
+
+_compiled: OrderedDict[tuple[str, int, str], CompiledFlow] = OrderedDict()
+_lock = Lock()
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlowCounts:
+    """How many conversations of a flow are open, completed, and with a person."""
+
+    open: int = 0
+    completed: int = 0
+    handed_over: int = 0
+
+
+def flow(flow_id: str) -> Flow:
+    """The flow, archived or not; raises NotFound."""
+    row = db.session.get(Flow, flow_id)
+    if row is None:
+        raise NotFound("flow", flow_id)
+    return row
+
+
+def find_flow(id_or_name: str) -> Flow | None:
+    """A living flow by its id, or by its exact name."""
+    living = select(Flow).where(Flow.archived_at.is_(None))
+    if is_id(id_or_name):
+        found = db.session.scalar(living.where(Flow.id == id_or_name))
+        if found is not None:
+            return found
+    return db.session.scalar(living.where(Flow.name == id_or_name).order_by(Flow.id).limit(1))
+
+
+def flows(*, archived: bool = False, limit: int = 500) -> list[Flow]:
+    """Flows by name."""
+    where = Flow.archived_at.is_not(None) if archived else Flow.archived_at.is_(None)
+    return list(db.session.scalars(select(Flow).where(where).order_by(Flow.name, Flow.id).limit(limit)))
+
+
+def version(flow_id: str, number: int) -> FlowVersion:
+    """A published version; raises NotFound."""
+    row = db.session.get(FlowVersion, (flow_id, number))
+    if row is None:
+        raise NotFound("version", number)
+    return row
+
+
+def versions(flow_id: str) -> list[Any]:
+    """number, published_at, published_by of each version, newest first, without the documents."""
+    flow(flow_id)
+    columns = (FlowVersion.number, FlowVersion.published_at, FlowVersion.published_by)
+    return list(
+        db.session.execute(select(*columns).where(FlowVersion.flow_id == flow_id).order_by(FlowVersion.number.desc()))
+    )
+
+
+def compiled(flow_id: str, number: int, name: str) -> CompiledFlow:
+    """The version, ready to run; compiled once per process, because versions never change (the flow's name may)."""
+    key = (flow_id, number, name)
+    with _lock:
+        found = _compiled.get(key)
+        if found is not None:
+            _compiled.move_to_end(key)
+            return found
+    made = compile_flow(version(flow_id, number).document, name=name)
+    with _lock:
+        _compiled[key] = made
+        while len(_compiled) > COMPILED_FLOWS:
+            _compiled.popitem(last=False)
+    return made
+
+
+def triggered(text: str) -> Flow | None:
+    """The published flow that the text asks for: a keyword that is all of it before one in it, then the older flow."""
+    words = fold_words(text)
+    if not words:
+        return None
+    published = (Flow.archived_at.is_(None), Flow.published_version.is_not(None))
+    columns = select(Flow.id, Flow.keywords, Flow.match).where(*published).order_by(Flow.id)
+    within: str | None = None
+    for flow_id, keywords, match in db.session.execute(columns):
+        folded = [fold_words(str(keyword)) for keyword in keywords or ()]
+        if words in folded:
+            return flow(flow_id)
+        if within is None and match != "exact" and any(says(words, keyword) for keyword in folded if keyword):
+            within = flow_id
+    return flow(within) if within is not None else None
+
+
+def node_of(row: Conversation) -> str | None:
+    """The node that waits for an answer, or the last one that was passed."""
+    waiting = (row.state or {}).get("node")
+    return waiting or (row.path[-1] if row.path else None)
+
+
+def answers_of(row: Conversation) -> dict[str, Any]:
+    """The conversation's variables so far."""
+    return dict((row.state or {}).get("vars") or {})
+
+
+def counts(flow_ids: Sequence[str]) -> Mapping[str, FlowCounts]:
+    """Conversation counts of these flows, by one grouped query."""
+    if not flow_ids:
+        return {}
+    grouped: dict[str, dict[str, int]] = {}
+    for flow_id, status, number in db.session.execute(
+        select(Conversation.flow_id, Conversation.status, func.count())
+        .where(Conversation.flow_id.in_(flow_ids))
+        .group_by(Conversation.flow_id, Conversation.status)
+    ):
+        grouped.setdefault(flow_id, {})[status] = number
+    return {
+        flow_id: FlowCounts(
+            open=sum(by_status.get(status, 0) for status in OPEN),
+            completed=by_status.get(COMPLETED, 0),
+            handed_over=by_status.get(HANDED_OVER, 0),
+        )
+        for flow_id, by_status in grouped.items()
+    }
+
+
+def is_id(value: str) -> bool:
+    """Whether the text can be an id of ours."""
+    plain = value.replace("-", "")
+    return len(plain) == 32 and all(c in "0123456789abcdefABCDEF" for c in plain)
