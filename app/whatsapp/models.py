@@ -54,7 +54,7 @@ class Flow(Base):
 
     id: Mapped[Id] = mapped_column(primary_key=True, default=new_id)
     name: Mapped[str] = mapped_column(String(120))
-    draft: Mapped[Any] = mapped_column(Json)
+    draft: Mapped[Any] = mapped_column(Json, deferred=True)  # lists do without it
     revision: Mapped[int] = mapped_column(default=1)
     published_version: Mapped[int | None]
     # The published version's triggers, so that an inbound text costs no look into documents.

@@ -22,7 +22,7 @@ from app.kit.secrets import Undecryptable
 from app.whatsapp.commands import states
 from app.whatsapp.models import MESSAGE_FAILED, QUEUED, SENDING, UNKNOWN, Channel, Contact, Message
 from app.whatsapp.providers import Accepted, Choice, Outgoing, Recipient
-from app.whatsapp.queries import channels
+from app.whatsapp.queries import channels, flows
 from app.whatsapp.queries import sending as queries
 
 LANE_LEASE = timedelta(seconds=60)
@@ -109,14 +109,15 @@ def record(errand: Errand, result: Accepted | ProviderError) -> None:
     _release(contact, queries.first_unsent(contact.id), now)
 
 
-def send_again(message_id: str, *, by: str) -> None:
+def send_again(message_id: str, *, contact_id: str, by: str) -> None:
     """Queue a failed or unknown message again, behind what waits; a person decided that. Raises Conflict."""
-    message = db.session.get(Message, message_id)
-    if message is None or message.direction != "out":
+    contact = _locked(contact_id)
+    message = None
+    if flows.is_id(message_id):
+        message = db.session.get(Message, message_id, with_for_update=True, populate_existing=True)
+    if message is None or message.direction != "out" or message.contact_id != contact.id:
         raise NotFound("message", message_id)
-    contact = _locked(message.contact_id)
-    message = db.session.get(Message, message_id, with_for_update=True, populate_existing=True)
-    if message is None or message.status not in (MESSAGE_FAILED, UNKNOWN):
+    if message.status not in (MESSAGE_FAILED, UNKNOWN):
         raise Conflict(problem("", "not_failed", "Only a message that failed or is unknown can be sent again."))
     copy = Message(
         channel_id=message.channel_id,
