@@ -25,6 +25,7 @@ from app.whatsapp.engine.definition import (
     LeadCapture,
     SendText,
     SetVariable,
+    label_variable,
 )
 from app.whatsapp.engine.effects import (
     CaptureLead,
@@ -202,7 +203,8 @@ class _Turn:
             self.mark(node_id, f"template: {problem.message}")
             return ""
         for name in unknown:
-            self.mark(node_id, f"unknown: {name}")
+            if name not in self.flow.unset:
+                self.mark(node_id, f"unknown: {name}")
         return filled
 
     def say(self, node_id: str, text: str, choices: tuple[Choice, ...] = ()) -> None:
@@ -277,11 +279,6 @@ class _Turn:
             self.finish("failed")
         else:
             self.walk(exit_id)
-
-
-def label_variable(variable: str) -> str:
-    """The variable that holds a choice's label beside its id."""
-    return f"{variable}_label"
 
 
 def _send_text(turn: _Turn, node: SendText) -> str | None:

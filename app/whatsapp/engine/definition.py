@@ -6,7 +6,7 @@ the compiled flow per process by (flow, version); it is immutable and may be sha
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -140,6 +140,7 @@ class Flow:
     expire_minutes: int
     keywords: tuple[str, ...]
     match: str
+    unset: frozenset[str]
 
     def is_triggered_by(self, message: str) -> bool:
         """Whether a message starts this flow: one of the keywords is in it as a word, or is all of it."""
@@ -165,7 +166,25 @@ def compile_flow(document: Mapping[str, Any], *, name: str = "") -> Flow:
         expire_minutes=settings.get("expire_minutes") or DEFAULT_EXPIRE_MINUTES,
         keywords=tuple(filter(None, map(fold_words, triggers.get("keywords") or ()))),
         match=triggers.get("match") or "word",
+        unset=frozenset(f"vars.{name}" for name in assigned_variables(document["nodes"])),
     )
+
+
+def assigned_variables(nodes: Iterable[Mapping[str, Any]]) -> set[str]:
+    """Names that questions and set_variable put into ``vars``; a choice also puts its label beside its id."""
+    names: set[str] = set()
+    for node in nodes:
+        name = node.get("variable")
+        if node.get("type") in ("ask", "set_variable") and isinstance(name, str):
+            names.add(name)
+            if node.get("kind") == "choice":
+                names.add(label_variable(name))
+    return names
+
+
+def label_variable(variable: str) -> str:
+    """The variable that holds a choice's label beside its id."""
+    return f"{variable}_label"
 
 
 def compile_pattern(pattern: str) -> Any:

@@ -17,7 +17,11 @@ def read_email(text: str) -> str | None:
     if len(found) != 1:
         return None
     try:
-        checked = validate_email(found[0].rstrip(".!?…"), check_deliverability=False)
+        checked = validate_email(
+            found[0].rstrip(".!?…"),
+            check_deliverability=False,
+            allow_smtputf8=False,  # few mailboxes have accents; a typed one is nearly always a slip
+        )
     except EmailNotValidError:
         return None
     return checked.normalized

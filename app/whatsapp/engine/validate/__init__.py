@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from app.contracts.problems import Problem, problem
+from app.whatsapp.engine.definition import assigned_variables
 from app.whatsapp.engine.folding import fold_words
 from app.whatsapp.engine.limits import MAX_KEYWORDS, MAX_NODES, MAX_TIMEOUT_MINUTES, MAX_VARIABLES
 from app.whatsapp.engine.sayings import LANGUAGES
@@ -43,7 +44,7 @@ def validate(document: Any, *, known_templates: set[str] | None = None) -> list[
     checks = Checks(known_templates=known_templates)
     nodes = _nodes(document, checks)
     _head(document, checks)
-    checks.variables = _variables(document, checks) | _assigned(nodes)
+    checks.variables = _variables(document, checks) | set(filter(is_name, assigned_variables(nodes)))
     for node in nodes:
         check_node(node, checks)
     check_graph(document.get("start"), nodes, checks)
@@ -145,16 +146,4 @@ def _variables(document: dict[str, Any], checks: Checks) -> set[str]:
         if default is not None and not isinstance(default, (str, int, float)):
             checks.add(where, "wrong_type", "The default of %(name)s is a text or a number.", name=name)
         names.add(name)
-    return names
-
-
-def _assigned(nodes: list[dict[str, Any]]) -> set[str]:
-    """What questions and set_variable put into variables; a choice also puts its label."""
-    names: set[str] = set()
-    for node in nodes:
-        name = node.get("variable")
-        if node.get("type") in ("ask", "set_variable") and is_name(name):
-            names.add(name)
-            if node.get("kind") == "choice":
-                names.add(f"{name}_label")
     return names
