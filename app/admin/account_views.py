@@ -1,0 +1,286 @@
+"""The screens of users, roles and passwords, and the login page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import redirect, request, url_for
+from flask_appbuilder.forms import DynamicForm
+from flask_appbuilder.security.sqla.models import PermissionView, Role, User
+from flask_appbuilder.security.views import AuthDBView
+from flask_babel import gettext
+from flask_babel import lazy_gettext as _l
+from flask_login import current_user
+from markupsafe import Markup
+from werkzeug.security import check_password_hash
+from wtforms import EmailField, PasswordField, StringField
+from wtforms.validators import DataRequired, Email, EqualTo, Length
+
+from app.admin.accounts import (
+    PRODUCT_ROLES,
+    add_role,
+    add_user,
+    change_role,
+    change_user,
+    delete_role,
+    delete_user,
+    set_password,
+)
+from app.admin.cells import NOTHING, badge
+from app.admin.forms import place
+from app.admin.interface import CommandInterface
+from app.admin.menu import MenuEntry
+from app.admin.views import CommandView, PageView, action, expose, may_write
+from app.contracts.problems import problem
+from app.kit.db import db, transaction
+from app.kit.errors import EmbudoError, Invalid, NotFound
+
+EVERYBODY = ("manager", "seller", "viewer")
+"""All roles besides the administrator's, which may everything anyway."""
+
+ROLE_LABELS = {
+    "Admin": (_l("Administrator"), "violet"),
+    "manager": (_l("Manager"), "blue"),
+    "seller": (_l("Seller"), "teal"),
+    "viewer": (_l("Viewer"), "grey"),
+}
+"""How the product's roles are shown."""
+
+
+def _role_badges(user: User) -> Any:
+    badges = [badge(role.name, ROLE_LABELS) for role in sorted(user.roles, key=lambda role: role.id)]
+    return Markup(" ").join(badges) or NOTHING
+
+
+class UserView(CommandView):
+    """People who log in."""
+
+    datamodel = CommandInterface(User, add=add_user, edit=change_user, delete=delete_user)
+    class_permission_name = "Users"
+    route_base = "/users"
+    menu = MenuEntry("security", _l("Users"), "fa-user", position=10)
+    list_title, add_title, edit_title, show_title = _l("Users"), _l("New user"), _l("Edit user"), _l("User")
+    label_columns = {
+        "username": _l("Username"),
+        "first_name": _l("First name"),
+        "last_name": _l("Last name"),
+        "email": _l("E-mail"),
+        "active": _l("Active"),
+        "roles": _l("Roles"),
+        "password": _l("Password"),
+        "conf_password": _l("Repeat the password"),
+        "last_login": _l("Last login"),
+        "login_count": _l("Logins"),
+        "fail_login_count": _l("Failed logins since"),
+        "created_on": _l("Created"),
+    }
+    description_columns = {
+        "active": _l("Who is not active cannot log in; what they did stays."),
+        "roles": _l("A seller sees and changes only their own leads."),
+    }
+    list_columns = ["username", "first_name", "last_name", "email", "roles", "active", "last_login"]
+    quick_search = ["username", "first_name", "last_name", "email"]
+    search_columns = ["active"]
+    base_order = ("username", "asc")
+    show_fieldsets = [
+        (_l("Person"), {"fields": ["username", "first_name", "last_name", "email"]}),
+        (_l("Access"), {"fields": ["roles", "active", "last_login", "login_count", "fail_login_count", "created_on"]}),
+    ]
+    edit_columns = ["username", "email", "first_name", "last_name", "roles", "active"]
+    add_columns = ["username", "email", "first_name", "last_name", "password", "conf_password", "roles", "active"]
+    add_form_extra_fields = {
+        "email": EmailField(_l("E-mail"), validators=[DataRequired(), Email(), Length(max=320)]),
+        "last_name": StringField(_l("Last name"), validators=[Length(max=64)]),
+        "password": PasswordField(
+            _l("Password"),
+            description=_l("At least 12 characters; a sentence is fine."),
+            validators=[DataRequired()],
+        ),
+        "conf_password": PasswordField(
+            _l("Repeat the password"),
+            validators=[DataRequired(), EqualTo("password", message=_l("The passwords differ."))],
+        ),
+    }
+    edit_form_extra_fields = {"email": add_form_extra_fields["email"], "last_name": add_form_extra_fields["last_name"]}
+    cells = {"roles": _role_badges}
+
+    def title_of(self, row: Any) -> str:
+        """First and last name."""
+        return str(row.get_full_name()).strip() or str(row.username)
+
+    @action("setpassword", _l("Set password"), "", "fa-key", multiple=False)
+    def setpassword(self, rows: Any) -> Any:
+        """Lead to the page where an administrator gives somebody a new password."""
+        return redirect(url_for("PasswordView.index", user_id=rows[0].id))
+
+
+class RoleView(CommandView):
+    """What people may do."""
+
+    datamodel = CommandInterface(Role, add=add_role, edit=change_role, delete=delete_role)
+    class_permission_name = "Roles"
+    route_base = "/roles"
+    menu = MenuEntry("security", _l("Roles"), "fa-user-shield", position=20)
+    list_title, add_title, edit_title, show_title = _l("Roles"), _l("New role"), _l("Edit role"), _l("Role")
+    label_columns = {"name": _l("Name"), "permissions": _l("Permissions")}
+    description_columns = {"permissions": _l("“read” shows a subject, “write” changes it.")}
+    list_columns = ["name", "permissions"]
+    search_columns: list[str] = []
+    show_columns = add_columns = edit_columns = ["name", "permissions"]
+    order_columns = ["name"]
+    base_order = ("id", "asc")
+    cells = {
+        "name": lambda row: badge(row.name, ROLE_LABELS) if row.name in PRODUCT_ROLES else row.name,
+        "permissions": lambda row: sorted(_permission_name(item) for item in row.permissions),
+    }
+
+    @action("copyrole", _l("Copy"), "", "fa-copy", multiple=False)
+    def copyrole(self, rows: Any) -> Any:
+        """Make a role of one's own from this one."""
+        source = rows[0].id
+
+        def copy() -> Role:
+            role = db.session.get(Role, source)
+            name = gettext("%(name)s (copy)", name=role.name)
+            return add_role({"name": name, "permissions": [item.id for item in role.permissions]})
+
+        made = self.run(copy)
+        return redirect(url_for("RoleView.edit", pk=made.id)) if made is not None else None
+
+
+def _permission_name(item: PermissionView) -> str:
+    permission = item.permission.name if item.permission else ""
+    subject = item.view_menu.name if item.view_menu else ""
+    return f"{subject}: {permission.removeprefix('can_')}"
+
+
+class LoginView(AuthDBView):  # type: ignore[misc]
+    """The way in."""
+
+    login_template = "admin/login.html"
+    title = _l("Sign in")
+    invalid_login_message = _l("This username and password do not fit together.")
+
+
+class NewPassword(DynamicForm):  # type: ignore[misc]
+    """A new password, twice."""
+
+    password = PasswordField(
+        _l("New password"),
+        description=_l("At least 12 characters; a sentence is fine."),
+        validators=[DataRequired()],
+        render_kw={"autocomplete": "new-password"},
+    )
+    conf_password = PasswordField(
+        _l("Repeat the password"),
+        validators=[EqualTo("password", message=_l("The passwords differ."))],
+        render_kw={"autocomplete": "new-password"},
+    )
+
+
+class OwnPassword(NewPassword):
+    """The same, by somebody who proves to be themselves."""
+
+    current = PasswordField(
+        _l("Present password"), validators=[DataRequired()], render_kw={"autocomplete": "current-password"}
+    )
+
+
+class ProfileForm(DynamicForm):  # type: ignore[misc]
+    """What people may change about themselves."""
+
+    first_name = StringField(_l("First name"), validators=[DataRequired(), Length(max=64)])
+    last_name = StringField(_l("Last name"), validators=[Length(max=64)])
+    email = EmailField(_l("E-mail"), validators=[DataRequired(), Email(), Length(max=320)])
+
+
+class FormPage(PageView):
+    """A page that is one form: reads `form_class`, calls save(form), leads to `done()`."""
+
+    form_class: type[Any]
+
+    def handle(self, title: Any, columns: list[str], save: Any, done: str, form: Any = None) -> Any:
+        """Show the form, or save it and go to `done`; problems come back beside their fields."""
+        form = form or self.form_class()
+        left: list[str] = []
+        if request.method == "POST" and form.validate():
+            try:
+                with transaction():
+                    save(form)
+            except NotFound:
+                raise
+            except EmbudoError as error:
+                left = place(error, form, CommandInterface(User))
+            else:
+                self.toast(gettext("Saved."))
+                return redirect(done)
+        html = self.page(
+            "admin/form.html", title=title, form=form, left=left, row=None, back=done, groups=[(None, {"fields": columns})]
+        )
+        return html, 422 if form.errors or left else 200
+
+
+class ProfileView(FormPage):
+    """The current user's own data."""
+
+    class_permission_name = "Profile"
+    roles = {"read": EVERYBODY, "write": EVERYBODY}
+    route_base = "/profile"
+    form_class = ProfileForm
+
+    @expose("/", methods=["GET", "POST"])
+    @may_write
+    def index(self) -> Any:
+        """Name and address."""
+        user_id = current_user.id
+
+        def save(form: Any) -> None:
+            change_user(user_id, {name: form[name].data for name in ("first_name", "last_name", "email")})
+
+        form = ProfileForm(obj=db.session.get(User, user_id))
+        columns = ["first_name", "last_name", "email"]
+        return self.handle(_l("My profile"), columns, save, url_for("HomeView.index"), form)
+
+
+class MyPasswordView(FormPage):
+    """The current user's password."""
+
+    class_permission_name = "Profile"
+    roles = ProfileView.roles
+    route_base = "/password"
+    form_class = OwnPassword
+
+    @expose("/", methods=["GET", "POST"])
+    @may_write
+    def index(self) -> Any:
+        """Change it, knowing the present one."""
+        user_id = current_user.id
+
+        def save(form: Any) -> None:
+            user = db.session.get(User, user_id)
+            if user is None or not check_password_hash(user.password or "", form.current.data):
+                raise Invalid([problem("/current", "wrong", "This is not your present password.")])
+            set_password(user_id, form.password.data)
+
+        columns = ["current", "password", "conf_password"]
+        return self.handle(_l("Change password"), columns, save, url_for("HomeView.index"))
+
+
+class PasswordView(FormPage):
+    """Another user's password, for administrators."""
+
+    class_permission_name = "Users"
+    route_base = "/users/password"
+    form_class = NewPassword
+
+    @expose("/<int:user_id>", methods=["GET", "POST"])
+    @may_write
+    def index(self, user_id: int) -> Any:
+        """Give a new password to who lost theirs."""
+        user = db.session.get(User, user_id) if user_id < 2**31 else None
+        if user is None:
+            raise NotFound("user", user_id)
+        title = gettext("New password for %(name)s", name=user.username)
+        done = url_for("UserView.show", pk=user_id)
+        columns = ["password", "conf_password"]
+        return self.handle(title, columns, lambda form: set_password(user_id, form.password.data), done)

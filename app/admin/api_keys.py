@@ -1,0 +1,134 @@
+"""The page of API keys: made with exactly the scopes they need, shown once, revoked with a click."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, time, timedelta
+from typing import Any
+
+from flask import redirect, request, url_for
+from flask_appbuilder.forms import DynamicForm
+from flask_appbuilder.security.sqla.models import User
+from flask_babel import gettext
+from flask_babel import lazy_gettext as _l
+from flask_login import current_user
+from sqlalchemy import select
+from wtforms import DateField, SelectField, SelectMultipleField, StringField
+from wtforms.validators import DataRequired, Length, Optional
+
+from app.admin.forms import place
+from app.admin.interface import CommandInterface, as_uuid
+from app.admin.menu import MenuEntry
+from app.admin.views import PageView, expose, may_read, may_write
+from app.contracts.problems import problem
+from app.kit import auth
+from app.kit.db import db, transaction, utcnow
+from app.kit.errors import EmbudoError, Invalid, NotFound
+
+SCOPE_GROUPS = {
+    "leads": _l("Leads"),
+    "flows": _l("Flows"),
+    "channels": _l("Channels"),
+    "conversations": _l("Conversations"),
+    "status": _l("Status of runs"),
+    "simulator": _l("Simulator"),
+    "templates": _l("Templates"),
+    "email": _l("E-mail"),
+    "keys": _l("API keys"),
+    "settings": _l("Settings"),
+}
+"""Headings for the scopes, by what stands before the colon."""
+
+SCOPE_VERBS = {
+    "read": _l("read"),
+    "write": _l("change"),
+    "publish": _l("publish"),
+    "send": _l("send"),
+    "use": _l("use"),
+}
+"""Words for what stands after the colon."""
+
+
+class KeyForm(DynamicForm):  # type: ignore[misc]
+    """What a new key is."""
+
+    name = StringField(_l("Name"), validators=[DataRequired(), Length(max=120)],
+                       description=_l("Who or what will use it, for instance “web form”."))  # fmt: skip
+    scopes = SelectMultipleField(_l("May"), choices=[(scope, scope) for scope in auth.SCOPES])
+    expires_on = DateField(_l("Valid until"), validators=[Optional()], description=_l("Empty: until it is revoked."))
+    user_id = SelectField(
+        _l("Acts as"), coerce=int, validate_choice=True,
+        description=_l("Limits the key to what this person may do; a seller's key sees only their leads."),
+    )  # fmt: skip
+
+
+def scope_groups() -> list[dict[str, Any]]:
+    """Scopes for the form: heading, [(scope, word)]."""
+    groups: dict[str, list[tuple[str, str]]] = {}
+    for scope in auth.SCOPES:
+        subject, _, verb = scope.partition(":")
+        groups.setdefault(subject, []).append((scope, str(SCOPE_VERBS.get(verb, verb))))
+    return [{"label": str(SCOPE_GROUPS.get(key, key)), "scopes": scopes} for key, scopes in groups.items()]
+
+
+class ApiKeyView(PageView):
+    """Keys for programs."""
+
+    class_permission_name = "ApiKeys"
+    roles = {"read": (), "write": ()}
+    route_base = "/admin/api-keys"
+    menu = MenuEntry("security", _l("API keys"), "fa-key", position=30)
+
+    @expose("/")
+    @may_read
+    def index(self) -> Any:
+        """The list."""
+        keys = auth.list_keys()
+        wanted = {key.user_id for key in keys if key.user_id is not None}
+        users = dict(db.session.execute(select(User.id, User.username).where(User.id.in_(wanted))).tuples().all())
+        return self.page("admin/api_keys.html", title=_l("API keys"), keys=keys, users=users, now=utcnow())
+
+    @expose("/new", methods=["GET", "POST"])
+    @may_write
+    def new(self) -> Any:
+        """The form; after saving, the page that shows the key this one time."""
+        form = KeyForm()
+        users = db.session.execute(select(User.id, User.username).where(User.active.is_(True)).order_by(User.username))
+        form.user_id.choices = [(0, gettext("Nobody: the scopes decide alone")), *[(key, name) for key, name in users]]
+        left: list[str] = []
+        if request.method == "POST" and form.validate():
+            try:
+                with transaction():
+                    row, plain = auth.create_key(
+                        form.name.data,
+                        form.scopes.data or [],
+                        expires_at=_end_of(form.expires_on.data),
+                        user_id=form.user_id.data or None,
+                        by=current_user.username,
+                    )
+                    name = row.name
+            except EmbudoError as error:
+                left = place(error, form, CommandInterface(auth.ApiKey))
+            else:
+                return self.page("admin/api_key_made.html", title=_l("The new key"), name=name, plain=plain)
+        html = self.page("admin/api_key_form.html", title=_l("New API key"), form=form, left=left, groups=scope_groups())
+        return html, 422 if form.errors or left else 200
+
+    @expose("/<key_id>/revoke", methods=["POST"])
+    @may_write
+    def revoke(self, key_id: str) -> Any:
+        """Make a key useless."""
+        if as_uuid(key_id) is None:
+            raise NotFound("API key", key_id)
+        with transaction():
+            name = auth.revoke_key(key_id).name
+        self.toast(gettext("“%(name)s” is revoked.", name=name))
+        return redirect(url_for("ApiKeyView.index"))
+
+
+def _end_of(day: Any) -> datetime | None:
+    """The end of that day in UTC."""
+    if day is None:
+        return None
+    if day.year > 9000:
+        raise Invalid([problem("/expires_on", "too_late", "Choose an earlier day.")])
+    return datetime.combine(day, time.min, UTC) + timedelta(days=1)

@@ -1,0 +1,72 @@
+"""From a form to a command and back: plain values one way, problems beside their fields the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from flask_appbuilder.fields import QuerySelectField, QuerySelectMultipleField
+from flask_babel import gettext
+
+from app.admin.interface import SafeInterface
+from app.contracts.problems import Problem
+from app.kit.errors import EmbudoError
+
+
+def values_of(form: Any, columns: Iterable[str], interface: SafeInterface) -> dict[str, Any]:
+    """The form's values under the names that commands know.
+
+    A many-to-one relation becomes the key under the name of its column (stage → stage_id), a many-to-many the list
+    of keys; empty text becomes None where the column may be empty.
+    """
+    values: dict[str, Any] = {}
+    for name in columns:
+        field = form[name]
+        data = field.data
+        if isinstance(field, QuerySelectMultipleField):
+            related = interface.get_related_interface(name)
+            values[name] = [related.get_pk_value(row) for row in data or []]
+        elif isinstance(field, QuerySelectField):
+            related = interface.get_related_interface(name)
+            values[interface.get_relation_fk(name).key] = None if data is None else related.get_pk_value(data)
+        elif isinstance(data, str) and not data.strip():
+            values[name] = None if interface.is_nullable(name) or name not in interface.list_columns else ""
+        else:
+            values[name] = data
+    return values
+
+
+def changes_of(values: dict[str, Any], row: Any) -> dict[str, Any]:
+    """The values that differ from what the row has; fields the row does not have always count."""
+    missing = object()
+    changed = {}
+    for name, value in values.items():
+        stored = getattr(row, name, missing)
+        if isinstance(value, list) and stored is not missing and not isinstance(stored, list):
+            stored = missing
+        if stored is missing or stored != value:
+            changed[name] = value
+    return changed
+
+
+def say(problem: Problem) -> str:
+    """The problem's sentence in the reader's language."""
+    return gettext(problem.template, **problem.params) if problem.params else gettext(problem.template)
+
+
+def place(error: EmbudoError, form: Any, interface: SafeInterface) -> list[str]:
+    """Put each problem beside its field; gives back the sentences that belong to no field."""
+    by_column: dict[str, str] = {}
+    for field in form:
+        by_column[field.name] = field.name
+        if interface.is_relation_many_to_one(field.name):
+            by_column[interface.get_relation_fk(field.name).key] = field.name
+    left = [] if error.problems else [gettext(error.detail)]
+    for problem in error.problems:
+        name = problem.where.strip("/").replace("/", ".").split(".")[0]
+        if name in by_column:
+            field = form[by_column[name]]
+            field.errors = [*field.errors, say(problem)]
+        else:
+            left.append(say(problem))
+    return left
