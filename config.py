@@ -42,6 +42,7 @@ class Config:
     redis_url: str | None = field(repr=False, default=None)
     events_broker_url: str | None = field(repr=False, default=None)
     service_urls: dict[str, str] = field(default_factory=dict)
+    host: str = "127.0.0.1"
     port: int = 8080
     public_url: str = ""
     trusted_proxies: int = 0
@@ -123,6 +124,7 @@ class _Reader:
             },
             "public_url": public_url,
             "admin_password": self.text("ADMIN_PASSWORD") or None,
+            "host": self.text("HOST") or ("0.0.0.0" if self.text("DYNO") else "127.0.0.1"),
             "port": self.number("PORT", 8080, low=1, high=65535),
             "trusted_proxies": self.number("TRUSTED_PROXIES", 1 if self.text("DYNO") else 0, low=0, high=5),
             "web_concurrency": self.number("WEB_CONCURRENCY", 2, low=1, high=64),

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import fcntl
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
 import click
 from flask import current_app
-from flask.cli import AppGroup, with_appcontext
+from flask.cli import AppGroup, ScriptInfo, with_appcontext
 
-from app.kit import auth, db, migrate
+from app.kit import auth, db, installation, migrate
 from app.kit.errors import EmbudoError
 
 ops = AppGroup("ops", help="Set up, run and look after Embudo.", context_settings={"show_default": True})
@@ -49,6 +49,35 @@ def demo() -> None:
     """Fill in a demo: a simulator channel, flows, templates, leads. What is there already stays."""
     for sentence in current_app.extensions["embudo_demo"]():
         click.echo(sentence)
+
+
+@ops.command("up")
+@click.pass_context
+def up(ctx: click.Context) -> None:
+    """Run everything here: Redis if none is given, set-up, web, worker and relay. Ctrl-C stops all of it."""
+    app = ctx.ensure_object(ScriptInfo).load_app()
+    config = app.extensions["embudo_config"]
+
+    def command(name: str) -> Callable[[], None]:
+        def run() -> None:
+            with app.app_context():
+                ops.main([name], prog_name="flask ops", obj=ctx.obj)
+
+        return run
+
+    sys.exit(
+        installation.up(
+            installation.Installation(
+                instance_dir=config.instance_dir,
+                host=config.host,
+                port=config.port,
+                url=config.public_url or f"http://localhost:{config.port}",
+                simulator=config.simulator,
+                setup=command("setup"),
+                demo=command("demo"),
+            )
+        )
+    )
 
 
 @ops.command("api-key")

@@ -1,0 +1,42 @@
+"""How the web processes serve, the same under `make run`, a Procfile runner and in containers.
+
+GUNICORN_CMD_ARGS and the command line win over this file.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from config import Config, ConfigError  # noqa: E402 (gunicorn does not look for modules beside the application)
+
+try:
+    _config = Config.from_env()
+except ConfigError as error:
+    sys.exit(str(error))
+
+wsgi_app = "wsgi:app"
+chdir = str(ROOT)
+bind = f"{_config.host}:{_config.port}"
+worker_class = "gthread"
+workers = _config.web_concurrency
+threads = _config.web_threads
+reuse_port = True  # without it keep-alive clients can all stick to one worker, and the others idle
+preload_app = True  # a broken start is said once, by the parent; and workers share its memory
+control_socket_disable = True  # its place would be in the home directory, which may be read-only or shared
+worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # a heartbeat file on a busy disk blocks
+timeout = 30
+graceful_timeout = 20  # platforms kill after 30 seconds
+keepalive = 95  # longer than the 90 seconds after which Heroku's router drops an idle connection itself
+accesslog = None  # the application logs each request as an event with its id
+errorlog = "-"
+loglevel = "warning"
+
+
+def post_fork(server, worker):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201, ARG001
+    """A connection must not be used by two processes: forget what the parent may have opened."""
+    from app.kit.db import dispose_engines
+
+    dispose_engines(worker.app.wsgi(), close=False)
