@@ -20,7 +20,9 @@ def _percent(share: float | None) -> str:
 def _per_stage() -> home.Series:
     counts = funnel.per_stage(auth.current())
     return home.Series(
-        labels=[words.stage_name(stage) for stage, _ in counts], values=[count for _, count in counts]
+        labels=[words.stage_name(stage) for stage, _ in counts],
+        values=[count for _, count in counts],
+        colours=[stage.colour for stage, _ in counts],
     )
 
 

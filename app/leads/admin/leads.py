@@ -12,7 +12,7 @@ from flask_babel import lazy_gettext as _l
 from markupsafe import Markup
 from wtforms import DecimalField, SelectField, StringField, TextAreaField, validators
 
-from app.admin.cells import badge, link, when
+from app.admin.cells import badge, when
 from app.admin.filters import IsNull, OwnOnly, day_start, parse_day
 from app.admin.listing import PAGE_SIZES
 from app.admin.menu import MenuEntry
@@ -96,7 +96,7 @@ class LeadView(CommandView):
     }
     label_columns = words.FIELDS
     cells = {
-        "name": lambda row: link(url_for("LeadView.show", pk=row.id), str(row)),
+        "name": str,
         "amount": words.money,
         "created_at": lambda row: ago(row.created_at),
         "updated_at": lambda row: ago(row.updated_at),
