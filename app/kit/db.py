@@ -258,8 +258,12 @@ def insert_once(table: Any, values: Mapping[str, Any], index_elements: Sequence[
     session = db.session()
     dialect = session.get_bind(clause=table).dialect.name
     insert = (postgresql if dialect == "postgresql" else sqlite).insert(table).values(**values)
-    result = session.execute(insert.on_conflict_do_nothing(index_elements=list(index_elements)))
-    return bool(result.rowcount)
+    # SQLAlchemy drops an INSERT's row count unless asked; it would then be -1, which is true, on PostgreSQL.
+    result = session.execute(
+        insert.on_conflict_do_nothing(index_elements=list(index_elements)),
+        execution_options={"preserve_rowcount": True},
+    )
+    return result.rowcount == 1
 
 
 Row = TypeVar("Row")
