@@ -17,7 +17,7 @@ from app.kit.outbox import outbox_tables
 from app.kit.rest import idempotency_table
 
 Base = bind_base("email")
-outbox_tables(Base, "email")
+EmailOutbox, EmailInbox = outbox_tables(Base, "email")
 idempotency_table(Base, "email")
 
 ADDRESS_LENGTH = 254  # RFC 5321 §4.5.3.1.3, less the angle brackets

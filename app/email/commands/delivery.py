@@ -52,6 +52,7 @@ class LostClaim(Exception):
 
 def claim_due(limit: int, *, sender: str) -> list[Claimed]:
     """Take the messages that are due, oldest first; sender: what goes into From."""
+    db.session.expire_all()  # a draining job keeps its session: what it remembers of rows is old
     _take_back()
     now = utcnow()
     rows = claim(
@@ -148,6 +149,7 @@ def release(refs: Iterable[str], error: ProviderError, *, provider: str) -> None
         select(Message)
         .where(Message.id.in_(list(refs)), Message.status == SENDING, Message.handing_over_at.is_(None))
         .with_for_update()
+        .execution_options(populate_existing=True)
     ).all()
     for row in rows:
         row.claimed_until = None
