@@ -134,7 +134,7 @@ def configure_logging(level: str = "INFO", *, as_json: bool = True) -> None:
 
 def get_logger(service: str) -> Any:
     """A logger whose lines carry `service`: ``log.info("lead created", lead_id=…)``."""
-    return structlog.stdlib.get_logger(f"embudo.{service}").bind(service=service)
+    return structlog.stdlib.get_logger(f"embudo.{service}", service=service)  # bound when used: set-up comes later
 
 
 @contextmanager
