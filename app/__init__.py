@@ -59,7 +59,7 @@ def create_app(config: Config | None = None, *, role: str = "web") -> Flask:
     app.extensions["embudo_setup_security"] = setup_security
     app.extensions["embudo_reset_password"] = reset_password
     with app.app_context():
-        appbuilder = init_admin(app, tuple(service.name for service in served))
+        appbuilder = init_admin(app)
         services.register_admin(served, appbuilder)
     remote.init_remote(app)
     app.register_blueprint(health.bp)

@@ -18,7 +18,13 @@ from app.admin.headers import init_headers
 from app.admin.language import init_language
 from app.admin.menu import add_screen
 from app.admin.pages import init_pages
-from app.admin.security import EmbudoSecurityManager, find_user, init_principals, reset_password, setup_security
+from app.admin.security import (
+    EmbudoSecurityManager,
+    find_user,
+    init_principals,
+    reset_password,
+    setup_security,
+)
 from app.admin.settings import apply_settings, quiet_fab
 from app.kit.db import NAMING, db
 
@@ -33,17 +39,21 @@ def fab_metadata() -> Any:
     return Model.metadata
 
 
-def init_admin(app: Flask, served: tuple[str, ...]) -> AppBuilder:
-    """Give the app its admin; needs kit.db, touches no database. The caller then registers the services' screens.
+def init_admin(app: Flask) -> AppBuilder:
+    """Give the app its admin; needs kit.db and an app context, touches no database.
 
-    served: names of the services of this process, for the home page's words.
+    The caller then registers the screens of the services it serves.
     """
     apply_settings(app)
     quiet_fab()
     # Before FAB's blueprints, so that our templates win over those of the same name.
     app.register_blueprint(
         Blueprint(
-            "admin", __name__, template_folder="templates", static_folder="static", static_url_path="/static/admin"
+            "admin",
+            __name__,
+            template_folder="templates",
+            static_folder="static",
+            static_url_path="/static/admin",
         )
     )
     CSRFProtect(app)  # before FAB, which looks for it when it adds views
@@ -60,6 +70,6 @@ def init_admin(app: Flask, served: tuple[str, ...]) -> AppBuilder:
     init_assets(app)
     init_pages(app)
     init_principals(app)
-    home.init_home(app, served)
+    home.init_home(app, appbuilder._indexview)
     add_screen(appbuilder, api_keys.ApiKeyView)
     return appbuilder

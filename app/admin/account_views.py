@@ -12,8 +12,9 @@ from flask_babel import gettext
 from flask_babel import lazy_gettext as _l
 from flask_login import current_user
 from markupsafe import Markup
+from sqlalchemy import select
 from werkzeug.security import check_password_hash
-from wtforms import EmailField, PasswordField, StringField
+from wtforms import EmailField, PasswordField, SelectMultipleField, StringField
 from wtforms.validators import DataRequired, Email, EqualTo, Length
 
 from app.admin.accounts import (
@@ -26,7 +27,7 @@ from app.admin.accounts import (
     delete_user,
     set_password,
 )
-from app.admin.cells import NOTHING, badge
+from app.admin.cells import NOTHING, badge, label_of
 from app.admin.forms import place
 from app.admin.interface import CommandInterface
 from app.admin.menu import MenuEntry
@@ -50,6 +51,22 @@ ROLE_LABELS = {
 def _role_badges(user: User) -> Any:
     badges = [badge(role.name, ROLE_LABELS) for role in sorted(user.roles, key=lambda role: role.id)]
     return Markup(" ").join(badges) or NOTHING
+
+
+def _role_key(value: Any) -> int:
+    return int(value.id) if isinstance(value, Role) else int(value)
+
+
+def _role_choices() -> list[tuple[int, str]]:
+    rows = db.session.execute(select(Role.id, Role.name).order_by(Role.id))
+    return [(key, label_of(name, ROLE_LABELS)) for key, name in rows]
+
+
+def _roles_field() -> SelectMultipleField:
+    return SelectMultipleField(
+        _l("Roles"), coerce=_role_key, choices=_role_choices, validators=[DataRequired()],
+        description=_l("A seller sees and changes only their own leads."),
+    )  # fmt: skip
 
 
 class UserView(CommandView):
@@ -76,7 +93,6 @@ class UserView(CommandView):
     }
     description_columns = {
         "active": _l("Who is not active cannot log in; what they did stays."),
-        "roles": _l("A seller sees and changes only their own leads."),
     }
     list_columns = ["username", "first_name", "last_name", "email", "roles", "active", "last_login"]
     quick_search = ["username", "first_name", "last_name", "email"]
@@ -84,13 +100,26 @@ class UserView(CommandView):
     base_order = ("username", "asc")
     show_fieldsets = [
         (_l("Person"), {"fields": ["username", "first_name", "last_name", "email"]}),
-        (_l("Access"), {"fields": ["roles", "active", "last_login", "login_count", "fail_login_count", "created_on"]}),
+        (
+            _l("Access"),
+            {"fields": ["roles", "active", "last_login", "login_count", "fail_login_count", "created_on"]},
+        ),
     ]
     edit_columns = ["username", "email", "first_name", "last_name", "roles", "active"]
-    add_columns = ["username", "email", "first_name", "last_name", "password", "conf_password", "roles", "active"]
+    add_columns = [
+        "username",
+        "email",
+        "first_name",
+        "last_name",
+        "password",
+        "conf_password",
+        "roles",
+        "active",
+    ]
     add_form_extra_fields = {
         "email": EmailField(_l("E-mail"), validators=[DataRequired(), Email(), Length(max=320)]),
         "last_name": StringField(_l("Last name"), validators=[Length(max=64)]),
+        "roles": _roles_field(),
         "password": PasswordField(
             _l("Password"),
             description=_l("At least 12 characters; a sentence is fine."),
@@ -101,7 +130,11 @@ class UserView(CommandView):
             validators=[DataRequired(), EqualTo("password", message=_l("The passwords differ."))],
         ),
     }
-    edit_form_extra_fields = {"email": add_form_extra_fields["email"], "last_name": add_form_extra_fields["last_name"]}
+    edit_form_extra_fields = {
+        "email": add_form_extra_fields["email"],
+        "last_name": add_form_extra_fields["last_name"],
+        "roles": add_form_extra_fields["roles"],
+    }
     cells = {"roles": _role_badges}
 
     def title_of(self, row: Any) -> str:
@@ -215,7 +248,13 @@ class FormPage(PageView):
                 self.toast(gettext("Saved."))
                 return redirect(done)
         html = self.page(
-            "admin/form.html", title=title, form=form, left=left, row=None, back=done, groups=[(None, {"fields": columns})]
+            "admin/form.html",
+            title=title,
+            form=form,
+            left=left,
+            row=None,
+            back=done,
+            groups=[(None, {"fields": columns})],
         )
         return html, 422 if form.errors or left else 200
 

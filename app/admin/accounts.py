@@ -22,6 +22,7 @@ PASSWORD_MOST = 256
 PRODUCT_ROLES = ("Admin", "manager", "seller", "viewer")
 """Roles that set-up writes anew at every release, so changes by hand would be lost."""
 
+
 def check_password(password: str, *, near: str = "") -> list[Problem]:
     """What is wrong with a new password; `near` is what it must not simply repeat (the username)."""
     if len(password) < PASSWORD_LENGTH:
@@ -96,14 +97,21 @@ def delete_user(user_id: int) -> None:
     if user.id == current_user.id:
         raise Conflict(problem("", "yourself", "You cannot delete yourself."))
     _keep_an_admin(user)
-    if db.session.execute(select(User.id).where((User.created_by_fk == user_id) | (User.changed_by_fk == user_id))).first():
+    if db.session.execute(
+        select(User.id).where((User.created_by_fk == user_id) | (User.changed_by_fk == user_id))
+    ).first():
         raise Conflict(problem("", "has_history", "This user created others. Switch the user off instead."))
     db.session.delete(user)
 
 
 def _keep_an_admin(but: User) -> None:
-    others = select(User.id).where(User.id != but.id, User.active.is_(True), User.roles.any(Role.name == "Admin"))
-    if any(role.name == "Admin" for role in but.roles) and db.session.execute(others.limit(1)).first() is None:
+    others = select(User.id).where(
+        User.id != but.id, User.active.is_(True), User.roles.any(Role.name == "Admin")
+    )
+    if (
+        any(role.name == "Admin" for role in but.roles)
+        and db.session.execute(others.limit(1)).first() is None
+    ):
         raise Conflict(problem("", "last_admin", "There must be at least one active administrator."))
 
 
@@ -152,7 +160,9 @@ def _own_role(role_id: int) -> Role:
         raise NotFound("role", role_id)
     if role.name in PRODUCT_ROLES:
         raise Conflict(
-            problem("", "product_role", "This role belongs to the product and cannot be changed. Copy it instead.")
+            problem(
+                "", "product_role", "This role belongs to the product and cannot be changed. Copy it instead."
+            )
         )
     return role
 

@@ -54,7 +54,9 @@ class KeyForm(DynamicForm):  # type: ignore[misc]
     name = StringField(_l("Name"), validators=[DataRequired(), Length(max=120)],
                        description=_l("Who or what will use it, for instance “web form”."))  # fmt: skip
     scopes = SelectMultipleField(_l("May"), choices=[(scope, scope) for scope in auth.SCOPES])
-    expires_on = DateField(_l("Valid until"), validators=[Optional()], description=_l("Empty: until it is revoked."))
+    expires_on = DateField(
+        _l("Valid until"), validators=[Optional()], description=_l("Empty: until it is revoked.")
+    )
     user_id = SelectField(
         _l("Acts as"), coerce=int, validate_choice=True,
         description=_l("Limits the key to what this person may do; a seller's key sees only their leads."),
@@ -84,7 +86,9 @@ class ApiKeyView(PageView):
         """The list."""
         keys = auth.list_keys()
         wanted = {key.user_id for key in keys if key.user_id is not None}
-        users = dict(db.session.execute(select(User.id, User.username).where(User.id.in_(wanted))).tuples().all())
+        users = dict(
+            db.session.execute(select(User.id, User.username).where(User.id.in_(wanted))).tuples().all()
+        )
         return self.page("admin/api_keys.html", title=_l("API keys"), keys=keys, users=users, now=utcnow())
 
     @expose("/new", methods=["GET", "POST"])
@@ -92,8 +96,13 @@ class ApiKeyView(PageView):
     def new(self) -> Any:
         """The form; after saving, the page that shows the key this one time."""
         form = KeyForm()
-        users = db.session.execute(select(User.id, User.username).where(User.active.is_(True)).order_by(User.username))
-        form.user_id.choices = [(0, gettext("Nobody: the scopes decide alone")), *[(key, name) for key, name in users]]
+        users = db.session.execute(
+            select(User.id, User.username).where(User.active.is_(True)).order_by(User.username)
+        )
+        form.user_id.choices = [
+            (0, gettext("Nobody: the scopes decide alone")),
+            *[(key, name) for key, name in users],
+        ]
         left: list[str] = []
         if request.method == "POST" and form.validate():
             try:
@@ -110,7 +119,9 @@ class ApiKeyView(PageView):
                 left = place(error, form, CommandInterface(auth.ApiKey))
             else:
                 return self.page("admin/api_key_made.html", title=_l("The new key"), name=name, plain=plain)
-        html = self.page("admin/api_key_form.html", title=_l("New API key"), form=form, left=left, groups=scope_groups())
+        html = self.page(
+            "admin/api_key_form.html", title=_l("New API key"), form=form, left=left, groups=scope_groups()
+        )
         return html, 422 if form.errors or left else 200
 
     @expose("/<key_id>/revoke", methods=["POST"])

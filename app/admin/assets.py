@@ -40,7 +40,10 @@ class Manifest:
     def files(self, entry: str) -> tuple[list[str], list[str]] | None:
         """Style sheets and scripts of an entry, the script last; None when the build does not have it."""
         chunks = self.chunks()
-        key = next((key for key, chunk in chunks.items() if chunk.get("isEntry") and chunk.get("name") == entry), None)
+        key = next(
+            (key for key, chunk in chunks.items() if chunk.get("isEntry") and chunk.get("name") == entry),
+            None,
+        )
         if key is None:
             return None
         styles: list[str] = []

@@ -36,16 +36,17 @@ def values_of(form: Any, columns: Iterable[str], interface: SafeInterface) -> di
     return values
 
 
-def changes_of(values: dict[str, Any], row: Any) -> dict[str, Any]:
+def changes_of(values: dict[str, Any], row: Any, interface: SafeInterface) -> dict[str, Any]:
     """The values that differ from what the row has; fields the row does not have always count."""
     missing = object()
     changed = {}
     for name, value in values.items():
         stored = getattr(row, name, missing)
-        if isinstance(value, list) and stored is not missing and not isinstance(stored, list):
-            stored = missing
+        if interface.is_relation(name) and stored is not missing:
+            related = interface.get_related_interface(name)
+            stored, value = {related.get_pk_value(other) for other in stored}, set(value)
         if stored is missing or stored != value:
-            changed[name] = value
+            changed[name] = values[name]
     return changed
 
 

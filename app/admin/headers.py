@@ -58,7 +58,9 @@ def init_headers(app: Flask) -> None:
         if https and request.is_secure:
             headers.setdefault("Strict-Transport-Security", f"max-age={YEAR}")
         if request.path.startswith("/static/admin/build/assets/") and response.status_code in (200, 304):
-            headers["Cache-Control"] = f"public, max-age={YEAR}, immutable"  # the name holds the content's hash
+            headers["Cache-Control"] = (
+                f"public, max-age={YEAR}, immutable"  # the name holds the content's hash
+            )
         elif request.path.startswith("/static/") and response.status_code in (200, 304):
             headers["Cache-Control"] = "public, max-age=3600"
         return response

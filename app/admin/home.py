@@ -17,7 +17,7 @@ from flask_babel import lazy_gettext as _l
 from flask_login import current_user
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.admin.menu import MenuEntry
+from app.admin.menu import MenuEntry, add_entry
 from app.admin.security import grants
 from app.admin.views import PageView, may_read
 from app.kit import jobs, outbox, relay, telemetry
@@ -105,18 +105,19 @@ class Step:
     position: int = 100
 
 
-def init_home(app: Flask, served: tuple[str, ...]) -> None:
-    """Make the app's registry."""
-    app.extensions["embudo_home"] = {"served": served, "parts": []}
+def init_home(app: Flask, view: HomeView) -> None:
+    """Make the app's registry; `view` is the start page, which FAB registers itself."""
+    app.extensions["embudo_home"] = []
+    add_entry(view, HomeView.menu)
 
 
 def add(appbuilder: Any, *parts: Card | Chart | Health | Step) -> None:
     """Put cards, charts, health rows and steps on the current app's home page."""
-    current_app.extensions["embudo_home"]["parts"].extend(parts)
+    current_app.extensions["embudo_home"].extend(parts)
 
 
 def _parts(kind: type[Any]) -> list[Any]:
-    found = [part for part in current_app.extensions["embudo_home"]["parts"] if isinstance(part, kind)]
+    found = [part for part in current_app.extensions["embudo_home"] if isinstance(part, kind)]
     allowed = [part for part in found if ("can_read", getattr(part, "permission", "Home")) in grants()]
     return sorted(allowed, key=lambda part: part.position)
 
@@ -145,7 +146,9 @@ def cards() -> list[dict[str, Any]]:
             "label": str(card.label),
             "icon": card.icon,
             "value": _ask(card.key, lambda card=card: _number(card.value()), "—"),
-            "hint": _ask(card.key, lambda card=card: str(card.hint() if callable(card.hint) else card.hint or ""), ""),
+            "hint": _ask(
+                card.key, lambda card=card: str(card.hint() if callable(card.hint) else card.hint or ""), ""
+            ),
             "url": url_for(card.endpoint) if card.endpoint else "",
         }
         for card in _parts(Card)
@@ -165,7 +168,10 @@ def charts() -> list[dict[str, Any]]:
                 "title": str(chart.title),
                 "wide": chart.wide,
                 "empty": not any(any(one.values) for one in series),
-                "words": ", ".join(f"{label} {_number(value)}" for label, value in zip(labels, series[0].values, strict=False))
+                "words": ", ".join(
+                    f"{label} {_number(value)}"
+                    for label, value in zip(labels, series[0].values, strict=False)
+                )
                 if series
                 else "",
                 "config": {
@@ -191,7 +197,9 @@ def health() -> list[dict[str, Any]]:
     rows: list[tuple[str, State]] = []
     queues = _ask("queues", jobs.health, [])
     if not queues and jobs.known():
-        rows.append((gettext("Redis"), State("error", gettext("Does not answer; work waits in the database."))))
+        rows.append(
+            (gettext("Redis"), State("error", gettext("Does not answer; work waits in the database.")))
+        )
     for queue in queues:
         rows.append((gettext("Queue %(name)s", name=queue.queue), _queue_state(queue)))
     if queues:
@@ -208,13 +216,22 @@ def _queue_state(queue: jobs.QueueHealth) -> State:
     if not queue.workers:
         return State("error", gettext("No worker is running; %(n)s jobs wait.", n=queue.waiting))
     if (queue.oldest_seconds or 0) > OLD_SECONDS:
-        return State("warning", gettext("%(n)s jobs wait, the oldest for %(age)s.", n=queue.waiting, age=age(queue.oldest_seconds)))
-    return State("ok", gettext("%(workers)s workers, %(n)s jobs wait.", workers=queue.workers, n=queue.waiting))
+        return State(
+            "warning",
+            gettext(
+                "%(n)s jobs wait, the oldest for %(age)s.", n=queue.waiting, age=age(queue.oldest_seconds)
+            ),
+        )
+    return State(
+        "ok", gettext("%(workers)s workers, %(n)s jobs wait.", workers=queue.workers, n=queue.waiting)
+    )
 
 
 def _relay_state() -> State:
     beats = relay.heartbeats()
-    oldest = max((beats.get(name, float("inf")) for name in current_app.extensions["embudo_services"]), default=0.0)
+    oldest = max(
+        (beats.get(name, float("inf")) for name in current_app.extensions["embudo_services"]), default=0.0
+    )
     if oldest > RELAY_SECONDS:
         return State("error", gettext("Not running: events and timers wait."))
     return State("ok", gettext("Running; heard of %(age)s ago.", age=age(oldest)))
@@ -224,7 +241,10 @@ def _outbox_state(box: outbox.OutboxHealth) -> State:
     if box.dead:
         return State("error", gettext("%(n)s events could not be handled.", n=box.dead))
     if (box.oldest_seconds or 0) > OLD_SECONDS:
-        return State("warning", gettext("%(n)s events wait, the oldest for %(age)s.", n=box.waiting, age=age(box.oldest_seconds)))
+        return State(
+            "warning",
+            gettext("%(n)s events wait, the oldest for %(age)s.", n=box.waiting, age=age(box.oldest_seconds)),
+        )
     return State("ok", gettext("%(n)s events wait.", n=box.waiting))
 
 

@@ -40,12 +40,18 @@ class SafeInterface(SQLAInterface):  # type: ignore[misc]
     def is_integer(self, col_name: str) -> bool:
         """Whether the value is a whole number; a decorated integer (money) is not."""
         column = self.list_columns.get(col_name)
-        return column is not None and not isinstance(column.type, TypeDecorator) and super().is_integer(col_name)
+        return (
+            column is not None and not isinstance(column.type, TypeDecorator) and super().is_integer(col_name)
+        )
 
     def is_numeric(self, col_name: str) -> bool:
         """Whether the value is a decimal number, also one that is stored as a whole number of cents."""
         column = self.list_columns.get(col_name)
-        if column is not None and isinstance(column.type, TypeDecorator) and isinstance(column.type.impl, Integer):
+        if (
+            column is not None
+            and isinstance(column.type, TypeDecorator)
+            and isinstance(column.type.impl, Integer)
+        ):
             return True
         return bool(super().is_numeric(col_name))
 

@@ -28,7 +28,11 @@ def choose_language(locale: str) -> Any:
     session["locale"] = locale
     refresh()
     came_from = urlsplit(request.referrer or "")
-    if came_from.netloc == request.host and came_from.path.startswith("/") and not came_from.path.startswith("//"):
+    if (
+        came_from.netloc == request.host
+        and came_from.path.startswith("/")
+        and not came_from.path.startswith("//")
+    ):
         return redirect(came_from.path + (f"?{came_from.query}" if came_from.query else ""))
     return redirect(url_for("HomeView.index"))
 

@@ -90,11 +90,18 @@ class Listing:
         """The columns: name, label, and for sortable ones the address and the present direction."""
         columns = []
         for name in self.view.list_columns:
-            column = {"name": name, "label": str(self.view.label_columns.get(name, name)), "url": None, "sorted": ""}
+            column = {
+                "name": name,
+                "label": str(self.view.label_columns.get(name, name)),
+                "url": None,
+                "sorted": "",
+            }
             if name in self.view.orderable:
                 column["sorted"] = self.direction if self.order == name else ""
                 turn = "desc" if column["sorted"] == "asc" else "asc"
-                column["url"] = self.url(**{f"_oc_{self.name}": name, f"_od_{self.name}": turn, f"page_{self.name}": None})
+                column["url"] = self.url(
+                    **{f"_oc_{self.name}": name, f"_od_{self.name}": turn, f"page_{self.name}": None}
+                )
             columns.append(column)
         return columns
 
@@ -190,7 +197,9 @@ class Listing:
         if value in values:
             self._add(name, kind, values[value])
             self._chip(f"{label}: {dict(options)[value]}", f"f.{name}")
-        return Field(name=name, label=label, kind="choice", options=options, value=value if value in values else "")
+        return Field(
+            name=name, label=label, kind="choice", options=options, value=value if value in values else ""
+        )
 
     def _range(self, name: str, label: str, kind: str, parse: Callable[[str], Any]) -> Field:
         texts = {end: self._text(f"f.{name}.{end}") for end in ("from", "to")}
@@ -213,7 +222,9 @@ class Listing:
         self.filters.add_filter(name, kind, value)
 
     def _chip(self, text: str, parameter: str) -> None:
-        self.chips.append(Chip(text=text, remove_url=self.url(**{parameter: None, f"page_{self.name}": None})))
+        self.chips.append(
+            Chip(text=text, remove_url=self.url(**{parameter: None, f"page_{self.name}": None}))
+        )
 
 
 def _whole(text: str | None) -> int | None:

@@ -15,7 +15,10 @@ from app.admin.settings import LANGUAGES
 from app.kit.context import request_id
 
 SENTENCES = {
-    400: (_l("That did not work"), _l("The page was open for too long or the request was not complete. Try again.")),
+    400: (
+        _l("That did not work"),
+        _l("The page was open for too long or the request was not complete. Try again."),
+    ),
     403: (_l("Not for you"), _l("Your role does not allow this. Ask an administrator.")),
     404: (_l("Not found"), _l("This page or record does not exist, or not for you.")),
     405: (_l("Not this way"), _l("The address is right, but it cannot be opened like this.")),
@@ -32,14 +35,18 @@ def error_page(status: int, title: str, detail: str) -> Any:
     """The page for an error; a stranger without a session is led to the login instead of a 401."""
     if status == 401:
         return redirect(url_for("LoginView.login", next=request.full_path.rstrip("?")))
-    heading, sentence = SENTENCES.get(status, OUR_FAULT if status >= 500 else (gettext(title), gettext(detail)))
+    heading, sentence = SENTENCES.get(
+        status, OUR_FAULT if status >= 500 else (gettext(title), gettext(detail))
+    )
     try:
         page = render_template(
             "admin/error.html", title=heading, sentence=sentence, status=status, request_id=request_id(),
             appbuilder=current_app.appbuilder, base_template="admin/base.html",  # type: ignore[attr-defined]
         )  # fmt: skip
     except Exception:  # the database may be what failed, and the sidebar asks it
-        page = render_template("admin/error_bare.html", title=heading, sentence=sentence, request_id=request_id())
+        page = render_template(
+            "admin/error_bare.html", title=heading, sentence=sentence, request_id=request_id()
+        )
     return page, status
 
 
@@ -58,5 +65,7 @@ def _context() -> dict[str, Any]:
 def init_pages(app: Flask) -> None:
     """Give templates their common names, and the doors the page for errors."""
     app.context_processor(_context)
-    app.jinja_env.globals.update(badge=badge, code=code, label_of=label_of, shown=shown, when=when, yes_no=yes_no)
+    app.jinja_env.globals.update(
+        badge=badge, code=code, label_of=label_of, shown=shown, when=when, yes_no=yes_no
+    )
     app.extensions["embudo_html_errors"] = error_page

@@ -132,10 +132,8 @@ def find_user(user_id: int) -> tuple[str, list[str]] | None:
 
 
 def init_principals(app: Flask) -> None:
-    """Tell the kit how a browser's session becomes a principal, and the command line how to set up users."""
+    """Tell the kit how a browser's session becomes a principal."""
     auth.register_resolver(app, session_principal)
-    app.extensions["embudo_setup_security"] = setup_security
-    app.extensions["embudo_reset_password"] = reset_password
 
 
 def setup_security(app: Flask) -> tuple[str, str] | None:
@@ -165,7 +163,9 @@ def _declared() -> dict[str, set[tuple[str, str]]]:
                 continue
             for role in roles.get(kind, ()):
                 if role not in ROLES:
-                    raise LookupError(f"{type(view).__name__}.roles names “{role}”; there are {', '.join(ROLES)}")
+                    raise LookupError(
+                        f"{type(view).__name__}.roles names “{role}”; there are {', '.join(ROLES)}"
+                    )
                 wanted[role].add((f"can_{kind}", subject))
     return wanted
 
@@ -227,18 +227,6 @@ def _first_user(app: Flask) -> tuple[str, str] | None:
             )
         )
     return None if given else ("admin", password)
-
-
-def reset_password(username: str) -> str | None:
-    """Give a user a new generated password and return it; None when there is no such user."""
-    password = secrets.token_urlsafe(12)
-    with transaction() as session:
-        user = session.scalars(select(User).where(User.username == username)).first()
-        if user is None:
-            return None
-        user.password = generate_password_hash(password)
-        user.active = True
-    return password
 
 
 def reset_password(username: str) -> str | None:

@@ -70,5 +70,3 @@ def apply_settings(app: Flask) -> None:
 def _limiter_url(url: str) -> str:
     """The limiter's library has its own scheme for Redis on a Unix socket."""
     return "redis+" + url if url.startswith("unix:") else url
-
-

@@ -30,7 +30,16 @@ from app.admin.menu import MenuEntry, may_open
 from app.kit.db import transaction
 from app.kit.errors import EmbudoError, Forbidden, NotFound
 
-__all__ = ["CommandInterface", "CommandView", "IsNull", "MenuEntry", "OwnOnly", "PageView", "action", "expose"]
+__all__ = [
+    "CommandInterface",
+    "CommandView",
+    "IsNull",
+    "MenuEntry",
+    "OwnOnly",
+    "PageView",
+    "action",
+    "expose",
+]
 __all__ += ["may_read", "may_write"]
 
 METHODS = {"list": "read", "show": "read", "add": "write", "edit": "write", "delete": "write"}
@@ -203,7 +212,9 @@ class SafeView(Screen, ModelView):  # type: ignore[misc]
     @has_access
     def list(self) -> Any:
         """The list, one page of it."""
-        return self.render_template(self.list_template, title=self.list_title, view=self, listing=Listing(self))
+        return self.render_template(
+            self.list_template, title=self.list_title, view=self, listing=Listing(self)
+        )
 
     @expose("/show/<pk>", methods=["GET"])
     @has_access
@@ -219,7 +230,10 @@ class SafeView(Screen, ModelView):  # type: ignore[misc]
         """What the show page tells: (heading or None, [(label, value)])."""
         groups = self.show_fieldsets or [(None, {"fields": self.show_columns})]
         return [
-            (heading, [(self.label_columns.get(name, name), self.cell_maker(name)(row)) for name in spec["fields"]])
+            (
+                heading,
+                [(self.label_columns.get(name, name), self.cell_maker(name)(row)) for name in spec["fields"]],
+            )
             for heading, spec in groups
         ]
 
@@ -325,7 +339,7 @@ class CommandView(SafeView):
         if not self._unchanged_meanwhile(row):
             left = [gettext("Somebody else changed this meanwhile. Look at it again, then save.")]
         elif form.validate():
-            changes = changes_of(values_of(form, self.edit_columns, self.datamodel), row)
+            changes = changes_of(values_of(form, self.edit_columns, self.datamodel), row, self.datamodel)
             try:
                 if changes:
                     self.datamodel.edit(pk, changes)

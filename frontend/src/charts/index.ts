@@ -77,6 +77,8 @@ function drawAll(): void {
 }
 
 drawAll();
+// Letters drawn before the font has come would stay in another one.
+void document.fonts?.ready.then(drawAll);
 new MutationObserver(drawAll).observe(document.documentElement, { attributes: true, attributeFilter: ["data-theme"] });
 // A page that refreshes its numbers writes them into the attribute.
 new MutationObserver((changes) => {
