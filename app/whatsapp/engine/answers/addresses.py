@@ -20,6 +20,7 @@ def read_email(text: str) -> str | None:
         checked = validate_email(
             found[0].rstrip(".!?…"),
             check_deliverability=False,
+            strict=True,  # also the 64 characters before the @ that SMTP allows
             allow_smtputf8=False,  # few mailboxes have accents; a typed one is nearly always a slip
         )
     except EmailNotValidError:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
-NUMBER = re.compile(r"(?<![\w.,])[-+]?\s?\d(?:[\d.,']|(?<=\d)[ \u00a0\u202f](?=\d{3}(?!\d)))*")
+NUMBER = re.compile(
+    r"(?<![\w.,])[-+]?\s?\d(?:[\d.,']|(?<=\d)[ \u00a0\u202f](?=\d{3}(?!\d)))*+(?!e\d)", re.IGNORECASE
+)
 MAX_DIGITS: Final = 15  # beyond, a float (and JavaScript) no longer knows every whole number
 DECIMAL_MARK: Final = {"es": ",", "en": "."}
 
