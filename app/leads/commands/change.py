@@ -11,13 +11,14 @@ from app.contracts.events import LeadDeleted, LeadUpdated
 from app.contracts.problems import problem
 from app.kit.auth import Principal
 from app.kit.db import db, utcnow
-from app.kit.errors import Conflict, Forbidden, Invalid
+from app.kit.errors import Conflict, Forbidden, Invalid, NotFound
 from app.kit.outbox import publish
 from app.leads import matching
 from app.leads.commands.create import identified, nobody, own
 from app.leads.commands.record import announce, field_of, load_for_change, note, others_with, taken, write
 from app.leads.commands.values import CUSTOM_KEYS, NOTES_LENGTH, blank, tidy
 from app.leads.models import Lead, LeadEvent
+from app.leads.queries.cached import canonical
 
 
 def change_lead(
@@ -143,7 +144,10 @@ def tag_lead(lead_id: str, *, by: Principal, add: tuple[str, ...] = (), remove: 
 
 def record_email(lead_id: str, what: str, data: Mapping[str, Any], *, by: Principal) -> bool:
     """Note in the timeline what became of an e-mail; False when the lead is not here (any more)."""
-    lead = db.session.get(Lead, lead_id)
+    try:
+        lead = db.session.get(Lead, canonical(lead_id))
+    except NotFound:
+        return False
     if lead is None:
         return False
     note(lead, what, by, data)
