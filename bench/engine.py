@@ -1,7 +1,7 @@
 """A turn of the flow engine against its floor: what even an engine that decides nothing would have to do.
 
-A turn: state loaded from JSON, one answer taken in a flow of 50 nodes (branch, variable, two texts with Liquid, the
-next question), state saved. Floor: the same state loaded and saved, and one ready-parsed Liquid text filled.
+A turn: state loaded from JSON, one answer taken in a flow of 50 nodes (branch, variable, two texts with Liquid,
+the next question), state saved. Floor: the same state loaded and saved, one ready-parsed Liquid text filled.
 Budget: 150 µs a turn. Run: ``python -m bench.engine``.
 """
 
@@ -24,7 +24,10 @@ BUDGET_MICROSECONDS = 150
 CONTACT = {"name": "Ana Muñoz", "phone": "+34612345678", "user_id": "34612345678"}
 CHANNEL = {"name": "Ventas"}
 NOW = datetime(2026, 1, 2, 10, tzinfo=UTC)
-TEXT = "Gracias {{ contact.name }}, apunto {{ vars.a0 }} ({{ channel.name }}). {% if vars.a1 != '' %}Antes: {{ vars.a1 | upcase }}.{% endif %}"
+TEXT = (
+    "Gracias {{ contact.name }}, apunto {{ vars.a0 }} ({{ channel.name }}). "
+    "{% if vars.a1 != '' %}Antes: {{ vars.a1 | upcase }}.{% endif %}"
+)
 
 
 def fifty_nodes() -> dict[str, Any]:
@@ -33,15 +36,37 @@ def fifty_nodes() -> dict[str, Any]:
     for i in range(10):
         after = f"ask{(i + 1) % 10}"
         nodes += [
-            {"id": f"ask{i}", "type": "ask", "kind": "text", "variable": f"a{i}",
-             "text": f"Pregunta {i} para {{{{ contact.name }}}}", "exits": {"next": f"split{i}"}},
-            {"id": f"split{i}", "type": "branch", "exits": {"case:no": None, "otherwise": f"set{i}"},
-             "cases": [{"id": "no", "value": f"{{{{ vars.a{i} }}}}", "operator": "equals", "operand": "baja"}]},
-            {"id": f"set{i}", "type": "set_variable", "variable": "last", "value": f"{{{{ vars.a{i} | strip }}}}",
-             "exits": {"next": f"say{i}"}},
+            {
+                "id": f"ask{i}",
+                "type": "ask",
+                "kind": "text",
+                "variable": f"a{i}",
+                "text": f"Pregunta {i} para {{{{ contact.name }}}}",
+                "exits": {"next": f"split{i}"},
+            },
+            {
+                "id": f"split{i}",
+                "type": "branch",
+                "exits": {"case:no": None, "otherwise": f"set{i}"},
+                "cases": [
+                    {"id": "no", "value": f"{{{{ vars.a{i} }}}}", "operator": "equals", "operand": "baja"}
+                ],
+            },
+            {
+                "id": f"set{i}",
+                "type": "set_variable",
+                "variable": "last",
+                "value": f"{{{{ vars.a{i} | strip }}}}",
+                "exits": {"next": f"say{i}"},
+            },
             {"id": f"say{i}", "type": "send_text", "text": TEXT, "exits": {"next": f"more{i}"}},
-            {"id": f"more{i}", "type": "send_text", "text": "Sigo, {{ vars.last }} 🙂", "exits": {"next": after}},
-        ]  # fmt: skip
+            {
+                "id": f"more{i}",
+                "type": "send_text",
+                "text": "Sigo, {{ vars.last }} 🙂",
+                "exits": {"next": after},
+            },
+        ]
     variables = [{"name": f"a{i}", "default": ""} for i in range(10)]
     return {"schema": 1, "language": "es", "start": "ask0", "variables": variables, "nodes": nodes}
 

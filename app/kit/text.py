@@ -308,8 +308,8 @@ def _line_at(source: str, index: int) -> int:
 def _step(node: Node, plain: bool) -> tuple[Node, str | None, tuple[str, ...] | None]:
     """A node with its fixed text, or with the path that it prints: both are done without python-liquid.
 
-    That makes the usual text, words and a few names, ten times as fast. plain: values may be printed as they are
-    (no HTML escaping) and the template itself sets no names that could hide the data's.
+    That makes the usual text, words and a few names, ten times as fast. plain: values may be printed as they
+    are (no HTML escaping) and the template itself sets no names that could hide the data's.
     """
     if type(node) is ContentNode:
         return node, node.text, None

@@ -1,4 +1,4 @@
-"""Each folder in ``talks`` is a flow and a talk with its whole outcome: messages, effects, way and final state.
+"""Each folder in ``talks`` is a flow and a talk with its whole outcome: messages, effects, way, final state.
 
 The state goes through JSON between any two turns, as it does in the database.
 """
@@ -33,7 +33,7 @@ def told(step: Step) -> dict[str, Any]:
 
 
 def play(document: dict[str, Any], talk: dict[str, Any]) -> dict[str, Any]:
-    """Run the talk; each turn is {"text"…} or {"timeout": turn}, with "minutes" that passed before (default 1)."""
+    """Run the talk; a turn is {"text"…} or {"timeout": turn}, after so many "minutes" (else 1)."""
     flow = compile_flow(document, name=talk.get("name", ""))
     now = datetime.fromisoformat(talk["now"])
     around = {"contact": talk["contact"], "channel": {"name": "Ventas"}}

@@ -103,7 +103,7 @@ BOMBS = [
     "{% for i in (1..1000000000) %}x{% endfor %}",
     "{% for i in (1..9000) %}{% endfor %}" * 200,
     "{% for i in (1..9000) %}" + "{% if 1==2 %}{% endif %}" * 4000 + "{% endfor %}",
-    "{% for i in (1..100) %}{% for j in (1..100) %}{% for k in (1..100) %}{% endfor %}{% endfor %}{% endfor %}",
+    "{% for i in (1..100) %}" * 3 + "{% endfor %}" * 3,
     "{% tablerow i in (1..100000000) %}x{% endtablerow %}",
     "{{ (1..1000000000) | join: ',' }}",
     "{{ 'aaaaaaaaaa'" + " | replace: 'a','aaaaaaaaaa'" * 20 + " }}",

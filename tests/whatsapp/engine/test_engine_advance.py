@@ -143,16 +143,36 @@ def test_a_pattern_that_explodes_elsewhere_ends_here() -> None:
 
 def test_a_lead_an_email_and_a_hand_over_carry_filled_texts() -> None:
     document = flow(
-        {"id": "v", "type": "set_variable", "variable": "x", "value": " {{ contact.name | upcase }} ",
-         "exits": {"next": "l"}},
-        {"id": "l", "type": "capture_lead", "exits": {"next": "m"},
-         "fields": {"name": "{{ vars.x }}", "phone": "{{ contact.phone }}", "email": "", "talla": "{{ vars.y }}"}},
+        {
+            "id": "v",
+            "type": "set_variable",
+            "variable": "x",
+            "value": " {{ contact.name | upcase }} ",
+            "exits": {"next": "l"},
+        },
+        {
+            "id": "l",
+            "type": "capture_lead",
+            "exits": {"next": "m"},
+            "fields": {
+                "name": "{{ vars.x }}",
+                "phone": "{{ contact.phone }}",
+                "email": "",
+                "talla": "{{ vars.y }}",
+            },
+        },
         {"id": "m", "type": "request_email", "template": "t", "to": "{{ vars.y }}", "exits": {"next": "n"}},
-        {"id": "n", "type": "request_email", "template": "t", "to": "a@b.es", "variables": {"n": "{{ vars.x }}"},
-         "exits": {"next": "h"}},
+        {
+            "id": "n",
+            "type": "request_email",
+            "template": "t",
+            "to": "a@b.es",
+            "variables": {"n": "{{ vars.x }}"},
+            "exits": {"next": "h"},
+        },
         {"id": "h", "type": "hand_over", "note": "Es {{ vars.x }}", "exits": {}},
         variables=[{"name": "y", "default": ""}],
-    )  # fmt: skip
+    )
     step = begin(document)
     assert step.effects == (
         CaptureLead(fields={"name": "ANA", "phone": "+34612345678"}, key="1:l"),

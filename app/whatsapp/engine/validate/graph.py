@@ -95,10 +95,10 @@ def _circles(edges: dict[str, list[str]]) -> list[list[str]]:
     stack: list[str] = []
     on_stack: set[str] = set()
     circles: list[list[str]] = []
-    for root in edges:
+    for root, first in edges.items():
         if root in index:
             continue
-        work = [(root, iter(edges[root]))]
+        work = [(root, iter(first))]
         index[root] = low[root] = len(index)
         stack.append(root)
         on_stack.add(root)
