@@ -15,7 +15,7 @@ import re2  # type: ignore[import-untyped]
 from app.kit.text import Template
 from app.kit.text import compile as parse
 from app.whatsapp.engine.effects import Choice
-from app.whatsapp.engine.folding import fold_words, says
+from app.whatsapp.engine.folding import fold_words
 from app.whatsapp.engine.limits import DEFAULT_EXPIRE_MINUTES, DEFAULT_RETRIES
 from app.whatsapp.engine.sayings import retry_saying
 from app.whatsapp.engine.upgrade import upgrade
@@ -138,16 +138,7 @@ class Flow:
     nodes: dict[str, Node]
     defaults: dict[str, Any]
     expire_minutes: int
-    keywords: tuple[str, ...]
-    match: str
     unset: frozenset[str]
-
-    def is_triggered_by(self, message: str) -> bool:
-        """Whether a message starts this flow: one of the keywords is in it as a word, or is all of it."""
-        words = fold_words(message)
-        if self.match == "exact":
-            return words in self.keywords
-        return any(says(words, keyword) for keyword in self.keywords)
 
 
 def compile_flow(document: Mapping[str, Any], *, name: str = "") -> Flow:
@@ -155,7 +146,6 @@ def compile_flow(document: Mapping[str, Any], *, name: str = "") -> Flow:
     refuses."""
     document = upgrade(document)
     language = document.get("language") or "es"
-    triggers = document.get("triggers") or {}
     settings = document.get("settings") or {}
     return Flow(
         name=name,
@@ -164,8 +154,6 @@ def compile_flow(document: Mapping[str, Any], *, name: str = "") -> Flow:
         nodes={node["id"]: BUILDERS[node["type"]](node, language) for node in document["nodes"]},
         defaults={v["name"]: v.get("default", "") for v in document.get("variables") or ()},
         expire_minutes=settings.get("expire_minutes") or DEFAULT_EXPIRE_MINUTES,
-        keywords=tuple(filter(None, map(fold_words, triggers.get("keywords") or ()))),
-        match=triggers.get("match") or "word",
         unset=frozenset(f"vars.{name}" for name in assigned_variables(document["nodes"])),
     )
 
