@@ -28,14 +28,14 @@ def seller(user: Any) -> Principal:
 
 def timeline(lead_id: str) -> list[str]:
     """What happened to a lead, oldest first."""
-    db.session.rollback()  # else SQLite goes on showing what it showed before
+    _look_anew()
     query = select(LeadEvent.what).where(LeadEvent.lead_id == lead_id).order_by(LeadEvent.id)
     return list(db.session.scalars(query))
 
 
 def living() -> list[Lead]:
     """All leads that are not deleted."""
-    db.session.rollback()  # else SQLite goes on showing what it showed before
+    _look_anew()
     return list(db.session.scalars(select(Lead).where(Lead.deleted_at.is_(None)).order_by(Lead.id)))
 
 
@@ -45,3 +45,9 @@ def published(name: str) -> list[dict[str, Any]]:
     query = select(outbox.c.data).where(outbox.c.name == name).order_by(outbox.c.id)
     with engine_of("leads").connect() as connection:
         return list(connection.scalars(query))
+
+
+def _look_anew() -> None:
+    """Forget what this test has seen: SQLite would go on showing it, and so would the session."""
+    db.session.rollback()
+    db.session.expire_all()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -26,8 +26,6 @@ SORTS: dict[str, Any] = {
 }
 # More words than that are a pasted text, not a search.
 SEARCH_WORDS = 8
-# Rows read at a time when all of a list is wanted.
-EXPORT_BATCH = 500
 NOBODY = 0
 """owner=0 asks for leads without an owner."""
 
@@ -153,19 +151,6 @@ def position_from(sort: str, text: Any) -> Position:
         return Position(value=parsed, id=str(UUID(lead_id)))
     except (ValueError, ArithmeticError) as error:
         raise ValueError("not a position") from error
-
-
-def everything(filters: LeadFilter, *, by: Principal, sort: str = "-created_at") -> Iterator[list[Lead]]:
-    """All rows of a list in batches, each read by itself, so that no transaction stays open meanwhile."""
-    after: Position | None = None
-    while True:
-        rows, after = page(filters, by=by, sort=sort, after=after, limit=EXPORT_BATCH)
-        if rows:
-            yield rows
-        if after is None:
-            return
-        db.session.rollback()
-        db.session.expunge_all()
 
 
 def without_stage(filters: LeadFilter) -> LeadFilter:
