@@ -49,7 +49,8 @@ def test_a_mail_by_template_is_accepted_sent_and_can_be_followed(
 def test_a_mail_with_its_own_html_gets_a_text_part(api: Api, drain: Callable[[], None]) -> None:
     client = api()
     answer = client.post(
-        "/email", json={"to": "ann@example.com", "subject": "Hi", "html": "<h1>Hi</h1><a href='https://x.es'>go</a>"}
+        "/email",
+        json={"to": "ann@example.com", "subject": "Hi", "html": "<h1>Hi</h1><a href='https://x.es'>go</a>"},
     )
     drain()
 
@@ -107,7 +108,11 @@ def test_all_faults_of_a_request_are_told_at_once_and_nothing_is_stored(
         ({"to": "a@example.com", "template": "greeting", "language": "es"}, "/template", "unknown_template"),
         ({"to": "a@example.com", "subject": "x"}, "/html", "missing"),
         ({"to": "a@example.com", "text": "x"}, "/subject", "missing"),
-        ({"to": "a@example.com", "subject": "x", "text": "x", "variables": {"a": 1}}, "/variables", "without_template"),
+        (
+            {"to": "a@example.com", "subject": "x", "text": "x", "variables": {"a": 1}},
+            "/variables",
+            "without_template",
+        ),
         ({"to": "a@example.com", "subject": "x", "text": "x" * 100_001}, "/text", "too_long"),
     ],
 )
@@ -127,7 +132,10 @@ def test_a_body_that_is_no_json_object_is_refused(api: Api) -> None:
 
     assert client.post("/email", data=b"{", content_type="application/json").status_code == 400
     assert client.post("/email", json=["x"]).status_code == 422
-    assert client.post("/email", data=b"to=x", content_type="application/x-www-form-urlencoded").status_code == 415
+    assert (
+        client.post("/email", data=b"to=x", content_type="application/x-www-form-urlencoded").status_code
+        == 415
+    )
 
 
 @pytest.mark.parametrize(
@@ -153,7 +161,9 @@ def test_an_unknown_mail_is_not_found(api: Api, unknown: str) -> None:
     assert api().get(f"/email/{unknown}").status_code == 404
 
 
-def test_lists_are_paged_and_end(api: Api, make_template: MakeTemplate, queue: Callable[..., Message]) -> None:
+def test_lists_are_paged_and_end(
+    api: Api, make_template: MakeTemplate, queue: Callable[..., Message]
+) -> None:
     ids = [queue(to=f"a{number}@example.com").id for number in range(5)]
     for key in ("a", "b", "c"):
         make_template(key=key)
@@ -172,7 +182,9 @@ def test_lists_are_paged_and_end(api: Api, make_template: MakeTemplate, queue: C
     assert [item["key"] for item in walk("/templates")] == ["a", "b", "c"]
 
 
-@pytest.mark.parametrize("path", ["/email?cursor=WzFd", "/email?cursor=!", "/templates?cursor=WzEsMl0", "/email?status=x"])
+@pytest.mark.parametrize(
+    "path", ["/email?cursor=WzFd", "/email?cursor=!", "/templates?cursor=WzEsMl0", "/email?status=x"]
+)
 def test_a_cursor_or_filter_that_is_none_is_refused(api: Api, path: str) -> None:
     assert api().get(path).status_code == 422
 
@@ -198,11 +210,14 @@ def test_a_template_is_shown_with_what_it_declares(api: Api, make_template: Make
     assert client.get("/templates/nothing").status_code == 404
 
 
-def test_a_preview_shows_the_mail_and_what_is_wrong_with_the_values(api: Api, make_template: MakeTemplate) -> None:
+def test_a_preview_shows_the_mail_and_what_is_wrong_with_the_values(
+    api: Api, make_template: MakeTemplate
+) -> None:
     make_template()
 
     answer = api("templates:read").post(
-        "/templates/greeting/preview", json={"language": "en", "variables": {"name": "<Bea>", "colour": "red"}}
+        "/templates/greeting/preview",
+        json={"language": "en", "variables": {"name": "<Bea>", "colour": "red"}},
     )
 
     assert answer.status_code == 200

@@ -23,6 +23,7 @@ Drain = Callable[[], None]
 
 def fresh(message: Message) -> Message:
     db.db.session.rollback()  # a read transaction would go on seeing the past
+    db.db.session.expire_all()
     return queries.get_message(message.id)
 
 
@@ -68,7 +69,9 @@ def test_what_is_stored_is_what_arrives(queue: Queue, mail_server: SmtpScript, d
     assert fresh(message).provider_message_id == "Q1"
 
 
-def test_a_batch_of_mails_goes_over_one_connection(queue: Queue, mail_server: SmtpScript, drain: Drain) -> None:
+def test_a_batch_of_mails_goes_over_one_connection(
+    queue: Queue, mail_server: SmtpScript, drain: Drain
+) -> None:
     for number in range(60):
         queue(to=f"ann{number}@example.com")
 
@@ -98,7 +101,9 @@ def test_a_temporary_refusal_is_tried_again_later_with_the_same_message_id(
     assert [mail["Message-ID"] for _, _, mail in mail_server.received] == [f"<{message.id}@example.com>"]
 
 
-def test_pauses_between_tries_grow_and_end_after_a_day(queue: Queue, mail_server: SmtpScript, drain: Drain) -> None:
+def test_pauses_between_tries_grow_and_end_after_a_day(
+    queue: Queue, mail_server: SmtpScript, drain: Drain
+) -> None:
     message = queue()
     pauses = []
     for _ in range(6):
@@ -193,7 +198,11 @@ def test_a_server_that_is_down_defers_all_and_opens_the_breaker(
     for message in messages:
         make_due(message)
     drain()
-    assert [fresh(message).attempts for message in messages] == [5, 5, 5]  # the breaker refused; nothing counted
+    assert [fresh(message).attempts for message in messages] == [
+        5,
+        5,
+        5,
+    ]  # the breaker refused; nothing counted
     assert {fresh(message).status for message in messages} == {"deferred"}
 
 

@@ -55,6 +55,7 @@ def happen(app: Flask) -> Callable[[Event], None]:
 
 def mails() -> list[Message]:
     db.db.session.rollback()
+    db.db.session.expire_all()
     return [queries.get_message(message.id) for message in queries.list_messages()]
 
 

@@ -16,7 +16,9 @@ from app.kit.errors import Invalid, NotFound
 MakeTemplate = Callable[..., Template]
 
 
-def test_every_change_of_the_text_is_a_version_and_an_old_one_can_be_restored(make_template: MakeTemplate) -> None:
+def test_every_change_of_the_text_is_a_version_and_an_old_one_can_be_restored(
+    make_template: MakeTemplate,
+) -> None:
     made = make_template()
     with db.transaction():
         commands.change_template(made.id, {"subject": "Good day {{ name }}"}, by="ann")
@@ -35,7 +37,13 @@ def test_every_change_of_the_text_is_a_version_and_an_old_one_can_be_restored(ma
 def test_saving_tells_every_fault_and_stores_nothing(app: Flask) -> None:
     with pytest.raises(Invalid) as caught, db.transaction():
         commands.create_template(
-            {"key": "Not a key!", "language": "fr", "subject": "", "body": "{{ nope }}", "variables": [{"name": "X"}]}
+            {
+                "key": "Not a key!",
+                "language": "fr",
+                "subject": "",
+                "body": "{{ nope }}",
+                "variables": [{"name": "X"}],
+            }
         )
 
     assert {found.where for found in caught.value.problems} == {

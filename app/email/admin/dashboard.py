@@ -1,0 +1,71 @@
+"""What the email service has to say on the home page."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from flask_babel import gettext
+from flask_babel import lazy_gettext as _l
+
+from app.admin import home
+from app.email import queries
+from app.email.admin.messages import no_server
+from app.kit.db import utcnow
+from app.kit.resilience import breaker_open
+
+LATE = timedelta(minutes=10)
+"""A mail that has waited longer deserves a look."""
+
+
+def _state() -> home.State:
+    if no_server():
+        return home.State("warning", gettext("No mail server is set; mails are kept in the outbox."))
+    if breaker_open("mail:smtp"):
+        return home.State("error", gettext("The mail server keeps failing; mails wait."))
+    oldest = queries.oldest_waiting()
+    if oldest is not None and utcnow() - oldest > LATE:
+        return home.State("warning", gettext("%(n)s mails wait, some for long.", n=queries.count_waiting()))
+    return home.State("ok", gettext("Mails leave."))
+
+
+def _has_welcome() -> bool:
+    return queries.find_template("welcome", None) is not None
+
+
+def add_to_home(appbuilder: Any) -> None:
+    """Register cards, health and the first step."""
+
+    def card(key: str, label: Any, icon: str, value: Any, position: int) -> home.Card:
+        return home.Card(
+            key=key,
+            label=label,
+            icon=icon,
+            value=value,
+            endpoint="OutboxView.list",
+            permission="Emails",
+            position=position,
+        )
+
+    home.add(
+        appbuilder,
+        card("mails_sent", _l("Mails sent today"), "fa-paper-plane", queries.count_sent_today, 60),
+        card("mails_waiting", _l("Mails waiting"), "fa-hourglass-half", queries.count_waiting, 70),
+        card(
+            "mails_troubled",
+            _l("Mails in trouble, 7 days"),
+            "fa-triangle-exclamation",
+            queries.count_troubled,
+            80,
+        ),
+        home.Health(key="mail", label=_l("E-mail"), state=_state, position=50),
+        home.Step(
+            key="welcome_mail",
+            label=_l("Write the welcome mail"),
+            hint=_l("A template called “welcome” greets every new lead."),
+            endpoint="TemplateView.list",
+            permission="EmailTemplates",
+            done=_has_welcome,
+            position=40,
+        ),
+    )

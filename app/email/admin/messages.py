@@ -1,0 +1,131 @@
+"""The outbox: every mail, what it says, and what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from flask import Response, current_app, url_for
+from flask_babel import gettext
+from flask_babel import lazy_gettext as _l
+from markupsafe import Markup, escape
+
+from app.admin.cells import badge, code, when
+from app.admin.headers import framed
+from app.admin.menu import MenuEntry
+from app.admin.views import CommandInterface, CommandView, action, expose, may_read
+from app.email import commands, queries
+from app.email.admin import words
+from app.email.models import CANCELLED, DEFERRED, FAILED, QUEUED, UNKNOWN, Message
+from app.kit import auth
+
+
+def no_server() -> bool:
+    """Whether mails only stay here, because no mail server is set."""
+    return not current_app.config.get("MAIL_SERVER")
+
+
+class OutboxView(CommandView):
+    """Mails, newest first."""
+
+    datamodel = CommandInterface(Message)
+    class_permission_name = "Emails"
+    roles = {"read": ("manager", "viewer"), "write": ("manager",)}
+    route_base = "/admin/outbox"
+    menu = MenuEntry("mail", _l("Outbox"), "fa-paper-plane", position=10)
+    list_title, show_title = _l("Outbox"), _l("E-mail")
+    list_template = "email/outbox.html"
+    show_template = "email/message.html"
+    base_order = ("created_at", "desc")
+    list_columns = ["subject", "to", "status", "template", "created_at", "sent_at"]
+    order_columns = ["created_at", "sent_at"]
+    show_columns = ["to", "status", "template", "lead_id", "created_at", "sent_at"]
+    quick_search = ["to", "subject"]
+    search_columns = ["status", "template", "created_at"]
+    choices = {"status": words.STATUSES}
+    cells = {
+        "subject": lambda row: row.subject or gettext("(no subject)"),
+        "status": lambda row: badge(row.status, words.status_of(row)),
+        "template": lambda row: code(row.template),
+        "created_at": lambda row: when(row.created_at),
+        "sent_at": lambda row: when(row.sent_at),
+    }
+    label_columns = {
+        "subject": _l("Subject"),
+        "to": _l("To"),
+        "status": _l("State"),
+        "template": _l("Template"),
+        "lead_id": _l("Lead"),
+        "created_at": _l("Created"),
+        "sent_at": _l("Sent"),
+    }
+    empty_text = _l("No mail yet. Leads are welcomed, flows and the API send the rest.")
+
+    def title_of(self, row: Any) -> str:
+        """The subject."""
+        return row.subject or gettext("(no subject)")
+
+    def render_template(self, template: str, **context: Any) -> Any:
+        """With what the list's head needs."""
+        if template == self.list_template:
+            counts = queries.count_by_status()
+            context["chips"] = [
+                (
+                    status,
+                    label,
+                    counts.get(status, 0),
+                    url_for(f"{self.endpoint}.list", **{"f.status": status}),
+                )
+                for status, (label, _) in words.STATUSES.items()
+                if counts.get(status)
+            ]
+            context["no_server"] = no_server()
+        return super().render_template(template, **context)
+
+    def show_context(self, row: Message) -> dict[str, Any]:
+        """The message page: words for what happened, and what can be done about it."""
+        return {
+            "no_server": no_server(),
+            "status": badge(row.status, words.status_of(row)),
+            "reason": words.explain(row.error_code, row.last_error),
+            "server_words": row.last_error if words.is_server_speaking(row.error_code) else None,
+            "attempts": [
+                (
+                    attempt,
+                    badge(attempt.outcome, words.OUTCOMES),
+                    words.explain(attempt.code, attempt.detail)
+                    if attempt.outcome not in ("retry", CANCELLED)
+                    else attempt.detail,
+                )
+                for attempt in queries.attempts_of(row.id)
+            ],
+            "when": when,
+            "may_send": row.status in (FAILED, UNKNOWN, DEFERRED, CANCELLED) and row.erased_at is None,
+            "may_stop": row.status in (QUEUED, DEFERRED),
+            "is_unknown": row.status == UNKNOWN,
+            "writing": self.datamodel is not None and self._writes(),
+        }
+
+    def _writes(self) -> bool:
+        return bool(self.appbuilder.sm.has_access("can_write", self.class_permission_name))
+
+    @expose("/body/<pk>")
+    @may_read
+    def body(self, pk: str) -> Response:
+        """The HTML part, for a frame that may do nothing."""
+        row = self.find(pk)
+        return framed(row.html or Markup("<pre>{}</pre>").format(escape(row.text)))
+
+    @action("retry", _l("Send again"), _l("Send the selected mails again?"), "fa-rotate-right", single=False)
+    def retry(self, rows: Sequence[Message]) -> None:
+        """Put the messages back into the queue."""
+        done = self.run(lambda: [commands.retry_email(row.id, by=auth.current().name) for row in rows])
+        if done:
+            self.toast(gettext("It will be sent in a moment."))
+
+    @action("cancel", _l("Stop"), _l("Stop the selected mails?"), "fa-ban", single=False)
+    def cancel(self, rows: Sequence[Message]) -> None:
+        """Stop the messages, if they have not left."""
+        done = self.run(lambda: [commands.cancel_email(row.id, by=auth.current().name) for row in rows])
+        if done:
+            self.toast(gettext("Stopped."))

@@ -1,0 +1,226 @@
+"""The screens of the email service, used as a browser uses them; asserted on rows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from app.email import commands, queries
+from app.email.models import Message, Template
+from app.email.providers import Result
+from app.kit import db
+from app.kit.errors import Permanent
+
+Drain = Callable[[], None]
+MakeTemplate = Callable[..., Template]
+Queue = Callable[..., Message]
+
+FORM = {
+    "name": "Offer",
+    "key": "offer",
+    "language": "en",
+    "format": "html",
+    "subject": "An offer for {{ name }}",
+    "body": "<p>Dear {{ name }}, pay {{ price }}</p>",
+    "text": "",
+    "variables-0-name": "name",
+    "variables-0-type": "text",
+    "variables-0-sample": "Ann",
+    "variables-0-required": "y",
+    "variables-1-name": "price",
+    "variables-1-type": "number",
+    "variables-1-default": "5",
+    "variables-2-name": "",
+    "variables-2-type": "text",
+}
+
+
+def post(client: FlaskClient, path: str, page: str, data: dict[str, Any] | None = None) -> Any:
+    """Post with the CSRF token of a page."""
+    token = re.search(r'name="csrf-token" content="([^"]+)"', client.get(page).text)
+    assert token is not None
+    return client.post(path, data={**(data or {}), "csrf_token": token[1]})
+
+
+def forget() -> None:
+    """Read anew: neither an old snapshot nor remembered rows."""
+    db.db.session.rollback()
+    db.db.session.expire_all()
+
+
+def stored() -> list[Message]:
+    forget()
+    return [queries.get_message(message.id) for message in queries.list_messages()]
+
+
+def test_a_template_is_written_in_the_form_and_changed_again(admin: FlaskClient) -> None:
+    made = post(admin, "/admin/email-templates/add", "/admin/email-templates/add", FORM)
+    assert made.status_code == 302, made.text
+
+    found = queries.get_template("offer", "en")
+    assert found.version.variables[0]["required"] is True
+    assert [row["name"] for row in found.version.variables] == ["name", "price"]
+
+    edit = f"/admin/email-templates/edit/{found.template.id}"
+    page = admin.get(edit).text
+    assert "Dear {{ name }}" in page
+    assert 'value="price"' in page
+    changed = {**FORM, "subject": "New: {{ name }}", "_version": "1"}
+    assert post(admin, edit, edit, changed).status_code == 302
+
+    forget()
+    assert queries.get_template("offer", "en").version.subject == "New: {{ name }}"
+    assert queries.get_template("offer", "en").version.number == 2
+
+
+def test_the_form_tells_what_is_wrong_and_keeps_what_was_typed(admin: FlaskClient) -> None:
+    bad = {**FORM, "key": "Not a key", "body": "<p>{{ nobody }}</p>", "variables-0-name": "Bad Name"}
+
+    answer = post(admin, "/admin/email-templates/add", "/admin/email-templates/add", bad)
+
+    assert answer.status_code == 422
+    assert "nobody" in answer.text
+    assert "is not a variable name" in answer.text
+    assert 'value="Bad Name"' in answer.text
+    assert queries.list_templates() == []
+
+
+def test_the_preview_shows_what_the_form_says_now(admin: FlaskClient) -> None:
+    answer = post(admin, "/admin/email-templates/preview", "/admin/email-templates/add", FORM)
+
+    assert answer.json["subject"] == "An offer for Ann"
+    assert "Dear Ann, pay 5" in answer.json["html"]
+    assert answer.json["problems"] == []
+
+    broken = post(
+        admin,
+        "/admin/email-templates/preview",
+        "/admin/email-templates/add",
+        {**FORM, "body": "<p>{% if %}</p>"},
+    )
+    assert broken.json["html"] is None
+    assert broken.json["problems"]
+
+
+def test_a_template_can_be_tried_and_an_old_version_used_again(
+    admin: FlaskClient, make_template: MakeTemplate, drain: Drain
+) -> None:
+    made = make_template()
+    with db.transaction():
+        commands.change_template(made.id, {"subject": "Changed {{ name }}"})
+    show = f"/admin/email-templates/show/{made.id}"
+    page = admin.get(show)
+    assert page.status_code == 200
+    assert "Changed Ann" in page.text
+
+    frame = admin.get(f"/admin/email-templates/frame/{made.id}?version=1")
+    assert "sandbox" in frame.headers["Content-Security-Policy"]
+    assert "Hello Ann" in frame.text
+    assert admin.get(f"/admin/email-templates/frame/{made.id}?version=9").status_code == 404
+
+    sent = post(admin, f"/admin/email-templates/send-sample/{made.id}", show, {"to": "me@example.com"})
+    assert sent.status_code == 302
+    drain()
+    (mail,) = stored()
+    assert (mail.to, mail.subject, mail.status) == ("me@example.com", "[greeting] Changed Ann", "sent")
+
+    post(admin, f"/admin/email-templates/restore-version/{made.id}/1", show)
+    forget()
+    assert queries.template_by_id(made.id).version.subject == "Hello {{ name }}"
+
+    post(admin, f"/admin/email-templates/action/archive/{made.id}", show)
+    forget()
+    assert queries.find_template("greeting", "en") is None
+
+
+def test_the_outbox_lists_mails_and_says_that_no_server_is_set(
+    admin: FlaskClient, queue: Queue, drain: Drain
+) -> None:
+    queue(subject="Hello <b>Ann</b>")
+    drain()
+
+    page = admin.get("/admin/outbox/list/")
+
+    assert page.status_code == 200
+    assert "MAIL_SERVER" in page.text
+    assert "Hello &lt;b&gt;Ann&lt;/b&gt;" in page.text
+    assert admin.get("/admin/outbox/list/?f.status=failed").status_code == 200
+    assert admin.get("/admin/outbox/list/?q=nobody").status_code == 200
+
+
+def test_a_mail_is_read_in_a_frame_that_can_do_nothing(admin: FlaskClient, queue: Queue) -> None:
+    mail = queue(html="<h1>Hi</h1><script>alert(1)</script>", text=None)
+
+    page = admin.get(f"/admin/outbox/show/{mail.id}")
+    body = admin.get(f"/admin/outbox/body/{mail.id}")
+
+    assert page.status_code == 200
+    assert "<iframe sandbox" in page.text
+    assert "<script>alert" not in page.text
+    assert body.headers["Content-Security-Policy"].startswith("sandbox;")
+
+
+def test_a_waiting_mail_is_stopped_and_sent_again_by_hand(
+    admin: FlaskClient, queue: Queue, drain: Drain
+) -> None:
+    mail = queue()
+    show = f"/admin/outbox/show/{mail.id}"
+
+    post(admin, f"/admin/outbox/action/cancel/{mail.id}", show)
+    assert [message.status for message in stored()] == ["cancelled"]
+
+    post(admin, f"/admin/outbox/action/retry/{mail.id}", show)
+    drain()
+    assert [message.status for message in stored()] == ["sent"]
+
+
+def test_an_error_is_told_in_plain_words(admin: FlaskClient, queue: Queue, app: Flask) -> None:
+    mail = queue()
+    with db.transaction():
+        (claimed,) = commands.claim_due(1, sender="a@example.com")
+    with db.transaction():
+        commands.record(
+            Result(ref=claimed.letter.ref, error=Permanent("5.1.1 no such user", code="550")), provider="smtp"
+        )
+
+    page = admin.get(f"/admin/outbox/show/{mail.id}").text
+
+    assert "there is no such mailbox" in page
+    assert "5.1.1 no such user" in page
+
+
+@pytest.mark.parametrize(
+    ("role", "outbox", "templates", "writing"),
+    [("manager", 200, 200, 200), ("seller", None, 200, None), ("viewer", 200, 200, None)],
+)
+def test_roles_see_what_they_may(
+    logged_in: Callable[[str], FlaskClient],
+    role: str,
+    outbox: int | None,
+    templates: int,
+    writing: int | None,
+) -> None:
+    client = logged_in(role)
+
+    for path, expected in (
+        ("/admin/outbox/list/", outbox),
+        ("/admin/email-templates/list/", templates),
+        ("/admin/email-templates/add", writing),
+    ):
+        status = client.get(path).status_code
+        assert status == expected if expected else status in (302, 403, 404), path
+
+
+def test_the_home_page_counts_mails(admin: FlaskClient, queue: Queue, drain: Drain) -> None:
+    queue()
+    drain()
+    queue()
+
+    cards = {card["key"]: card["value"] for card in admin.get("/home/live").json["cards"]}
+
+    assert (cards["mails_sent"], cards["mails_waiting"], cards["mails_troubled"]) == ("1", "1", "0")
