@@ -109,7 +109,9 @@ class _Reader:
         instance = Path(self.text("EMBUDO_INSTANCE") or Path(__file__).parent / "instance").resolve()
         services = tuple(name.strip().lower() for name in self.text("SERVICES").split(",") if name.strip())
         for name in sorted(set(services) - set(BINDS[1:])):
-            self.problems.append(f"SERVICES names “{name}”, which is no service; known are {', '.join(BINDS[1:])}.")
+            self.problems.append(
+                f"SERVICES names “{name}”, which is no service; known are {', '.join(BINDS[1:])}."
+            )
         public_url = self.url("PUBLIC_URL", ("http", "https")).rstrip("/")
         values: dict[str, Any] = {
             "instance_dir": instance,
@@ -124,7 +126,7 @@ class _Reader:
             },
             "public_url": public_url,
             "admin_password": self.text("ADMIN_PASSWORD") or None,
-            "host": self.text("HOST") or ("0.0.0.0" if self.text("DYNO") else "127.0.0.1"),
+            "host": self.text("HOST") or ("0.0.0.0" if self.text("DYNO") else "127.0.0.1"),  # noqa: S104
             "port": self.number("PORT", 8080, low=1, high=65535),
             "trusted_proxies": self.number("TRUSTED_PROXIES", 1 if self.text("DYNO") else 0, low=0, high=5),
             "web_concurrency": self.number("WEB_CONCURRENCY", 2, low=1, high=64),
@@ -180,7 +182,9 @@ class _Reader:
     def country(self, name: str, default: str) -> str:
         given = (self.text(name) or default).upper()
         if len(given) != 2 or not given.isalpha():
-            self.problems.append(f"{name} must be a country code of two letters, such as ES or MX; it is “{given}”.")
+            self.problems.append(
+                f"{name} must be a country code of two letters, such as ES or MX; it is “{given}”."
+            )
         return given
 
     def url(self, name: str, schemes: tuple[str, ...]) -> str:
@@ -190,7 +194,9 @@ class _Reader:
         parts = urlsplit(given)
         if parts.scheme not in schemes or not (parts.hostname or parts.path):
             # The value itself may hold a password, so it is not repeated.
-            self.problems.append(f"{name} must be a URL that begins with {' or '.join(s + '://' for s in schemes)}.")
+            self.problems.append(
+                f"{name} must be a URL that begins with {' or '.join(s + '://' for s in schemes)}."
+            )
         return given
 
     def databases(self, instance: Path, services: tuple[str, ...]) -> dict[str, str]:
@@ -253,7 +259,10 @@ class _Reader:
             if len(given) < 24:
                 self.problems.append("SECRET_KEY is too short; use at least 24 random characters.")
             return given
-        if any(self.text(name) for name in ("DYNO", "DATABASE_URL", *(f"{bind.upper()}_DATABASE_URL" for bind in BINDS))):
+        if any(
+            self.text(name)
+            for name in ("DYNO", "DATABASE_URL", *(f"{bind.upper()}_DATABASE_URL" for bind in BINDS))
+        ):
             self.problems.append(
                 "SECRET_KEY is missing: processes that share databases must share it; "
                 "make one with: python -c 'import secrets; print(secrets.token_urlsafe(48))'"

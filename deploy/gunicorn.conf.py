@@ -26,7 +26,8 @@ threads = _config.web_threads
 reuse_port = True  # without it keep-alive clients can all stick to one worker, and the others idle
 preload_app = True  # a broken start is said once, by the parent; and workers share its memory
 control_socket_disable = True  # its place would be in the home directory, which may be read-only or shared
-worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # a heartbeat file on a busy disk blocks
+# The heartbeat file of a worker: on a busy disk its touch would block.
+worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
 timeout = 30
 graceful_timeout = 20  # platforms kill after 30 seconds
 keepalive = 95  # longer than the 90 seconds after which Heroku's router drops an idle connection itself

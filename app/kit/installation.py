@@ -137,7 +137,7 @@ def _serve(installation: Installation, supervisor: Supervisor) -> int:
     ready = _Ready(installation, supervisor, password)
     supervisor.run(
         [
-            Program(name="web", body=lambda: _web()),
+            Program(name="web", body=_web),
             Program(name="worker", body=lambda: _script("worker.py")),
             Program(name="relay", body=lambda: _script("worker.py", "relay")),
         ],
@@ -160,7 +160,9 @@ def _script(name: str, *arguments: str) -> None:
 class _Ready:
     """Says once that the product can be used."""
 
-    def __init__(self, installation: Installation, supervisor: Supervisor, password: tuple[str, ...] | None) -> None:
+    def __init__(
+        self, installation: Installation, supervisor: Supervisor, password: tuple[str, ...] | None
+    ) -> None:
         self.installation = installation
         self.supervisor = supervisor
         self.password = password
@@ -182,9 +184,11 @@ class _Ready:
 
     def _answers(self) -> bool:
         host = self.installation.host
-        reachable = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)
+        reachable = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)  # noqa: S104 (asks, does not bind)
         try:
-            with urllib.request.urlopen(f"http://{reachable}:{self.installation.port}/readyz", timeout=2) as answer:
+            with urllib.request.urlopen(
+                f"http://{reachable}:{self.installation.port}/readyz", timeout=2
+            ) as answer:
                 return bool(answer.status == 200)
         except (urllib.error.URLError, OSError):
             return False
@@ -197,7 +201,9 @@ class _Ready:
                 f"  password  {self.password[1]}   (shown this once; later: {self.flask} ops reset-password)",
             ]
         else:
-            lines.append(f"  user admin, password as set at first start; forgotten: {self.flask} ops reset-password")
+            lines.append(
+                f"  user admin, password as set at first start; forgotten: {self.flask} ops reset-password"
+            )
         if self.installation.simulator:
             lines.append(f"  talk to the demo without a phone: {self.installation.url}/admin/simulator/")
         return "\n".join([*lines, "  Ctrl-C stops everything; data and waiting work stay", ""])

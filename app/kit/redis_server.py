@@ -107,12 +107,15 @@ def socket_path(instance_dir: Path) -> Path:
     if len(os.fsencode(path)) <= SOCKET_PATH_BYTES:
         return path
     digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
-    folder = Path("/tmp") / f"embudo-{os.getuid()}-{digest}"  # TMPDIR differs between shells, the path must not
+    # Not TMPDIR, which differs between shells. Whether the folder is ours is asked below.
+    folder = Path("/tmp") / f"embudo-{os.getuid()}-{digest}"  # noqa: S108
     with contextlib.suppress(FileExistsError):
         folder.mkdir(mode=0o700)
     found = folder.lstat()
     if found.st_uid != os.getuid() or found.st_mode & 0o077 or folder.is_symlink():
-        raise NoRedis(f"{folder} belongs to somebody else or is open to others; set EMBUDO_INSTANCE to a shorter path.")
+        raise NoRedis(
+            f"{folder} belongs to somebody else or is open to others; set EMBUDO_INSTANCE to a shorter path."
+        )
     return folder / "redis.sock"
 
 
@@ -173,7 +176,7 @@ def _start(binary: str, instance_dir: Path, socket: Path, lock: int) -> RedisSer
             stderr=output,
             pass_fds=(lock,),
             process_group=0,  # a terminal's Ctrl-C must not stop it before those who use it
-            preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+            preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 (no threads here)
         )
     os.ftruncate(lock, 0)
     os.pwrite(lock, str(process.pid).encode(), 0)

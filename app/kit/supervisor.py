@@ -214,7 +214,12 @@ class Supervisor:
     def _mend(self) -> None:
         """Start again what died and has waited long enough."""
         now = time.monotonic()
-        if self.redis is not None and self.redis.pid is not None and now >= self.redis_at and not self.redis.alive():
+        if (
+            self.redis is not None
+            and self.redis.pid is not None
+            and now >= self.redis_at
+            and not self.redis.alive()
+        ):
             self.redis_at = now + 2.0
             self.say("redis is gone, starting it again")
             try:
@@ -240,8 +245,8 @@ def _become(program: Program, parent: int, output: int) -> NoReturn:
             if os.getppid() != parent:
                 os._exit(0)
         nothing = os.open(os.devnull, os.O_RDONLY)
-        for number, source in ((0, nothing), (1, output), (2, output)):
-            os.dup2(source, number)
+        for target, source in ((0, nothing), (1, output), (2, output)):
+            os.dup2(source, target)
         # The siblings' pipes and the parent's locks are none of our business.
         os.closerange(3, min(os.sysconf("SC_OPEN_MAX"), 65_536))
         sys.stdin = open(0, closefd=False)  # noqa: SIM115 (for the life of the process)
@@ -254,7 +259,7 @@ def _become(program: Program, parent: int, output: int) -> NoReturn:
             status = end.code or 0
         else:
             print(end.code, file=sys.stderr)
-    except BaseException:
+    except BaseException:  # noqa: BLE001 (whatever it is, this process ends here)
         traceback.print_exc()
     finally:
         with contextlib.suppress(OSError, ValueError):
