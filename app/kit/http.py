@@ -68,7 +68,7 @@ class _BoundedAdapter(HTTPAdapter):
 
     def _chunks(self, response: Response, deadline: float) -> Iterator[bytes]:
         size = 0
-        for chunk in response.iter_content(CHUNK_BYTES):
+        while chunk := self._read(response):
             size += len(chunk)
             if size > self._max_body:
                 response.close()
@@ -78,6 +78,17 @@ class _BoundedAdapter(HTTPAdapter):
                 raise BodyTooSlow(f"The answer took longer than {self._total:g} s.", response=response)
             yield chunk
 
+    @staticmethod
+    def _read(response: Response) -> bytes:
+        """What has arrived; iter_content would wait for a full chunk, and a server that drips would never end."""
+        try:
+            piece: bytes = response.raw.read1(CHUNK_BYTES, decode_content=True)
+        except lower.DecodeError as error:
+            raise exceptions.ContentDecodingError(error, response=response) from error
+        except lower.HTTPError as error:  # a read time-out, a cut connection, broken TLS
+            raise exceptions.ConnectionError(error, response=response) from error
+        return piece
+
 
 class _Session(Session):
     """A Session whose redirects are decided when it is made."""
@@ -85,7 +96,7 @@ class _Session(Session):
     def __init__(self, *, redirects: int) -> None:
         super().__init__()
         self._follow = redirects > 0
-        self.max_redirects = redirects
+        self.max_redirects = max(redirects, 1)  # 0 would make requests raise on a redirect it does not follow
         self.headers["User-Agent"] = USER_AGENT
         # requests would replace an explicit Authorization header by what ~/.netrc says of the host.
         self.auth = _keep_headers

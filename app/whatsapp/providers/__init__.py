@@ -1,4 +1,4 @@
-"""The WhatsApp providers by name. A new one is a module here, a line below and a pass of the contract suite."""
+"""The WhatsApp providers by name. A new one is a module here, a line below, a pass of the contract suite."""
 
 from __future__ import annotations
 

@@ -30,30 +30,24 @@ class SimulatorSender:
 
     def address(self, credentials: Credentials) -> str | None:
         """None: nothing from outside is ever for a simulator."""
-        del credentials
         return None
 
     def account_of(self, raw: Raw) -> str | None:
         """None, see address."""
-        del raw
         return None
 
     def verify(self, raw: Raw, credentials: Credentials) -> bool:
         """False: nobody may speak for the simulator by HTTP."""
-        del raw, credentials
         return False
 
     def parse(self, raw: Raw) -> list[InboundMessage | StatusUpdate]:
         """Nothing."""
-        del raw
         return []
 
     def split(self, text: str, choices: Sequence[Choice] = ()) -> list[str]:
         """Parts of at most 4096, as on Meta."""
-        del choices
         return wording.split(text, self.limits.text)
 
     def send(self, outgoing: Outgoing, credentials: Credentials) -> Accepted:
         """Accepted at once; our message id serves as the provider's."""
-        del credentials
         return Accepted(provider_id=outgoing.reference, status="sent")

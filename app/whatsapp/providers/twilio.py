@@ -63,7 +63,7 @@ OUR_ACCOUNT = frozenset({
 })  # fmt: skip
 
 
-class _Transport(HttpClient):  # type: ignore[misc]  # the SDK has no types
+class _Transport(HttpClient):
     """The SDK's HTTP client on our session, as its own has no time-out. Keeps the answer for its headers."""
 
     def __init__(self, session: requests.Session) -> None:

@@ -28,7 +28,7 @@ _JOINERS = {
 }  # zero-width joiner, variation selectors, keycap: parts of an emoji
 _SURROGATE_OR_NUL = re.compile("[\ud800-\udfff\x00]")
 _NUMBER = re.compile(r"\+?\d(?:[\s().-]?\d){6,}")
-_MAIL = re.compile(r"[^\s@<>\"']+@[^\s@<>\"']+\.[^\s@<>\"']+")
+_MAIL = re.compile(r"[\w.+%-]+@[\w-]+(?:\.[\w-]+)+")
 
 
 def units(text: str) -> int:
