@@ -31,6 +31,8 @@ class Smoke:
         page.on("pageerror", lambda error: self.faults.append(f"{path}: {error}"))
         page.on("request", lambda request: self.outside(path, request.url))
         page.request.get(f"{self.base}/mock/reset")
+        if "theme=dark" in path:
+            page.add_init_script("localStorage.setItem('embudo-theme', 'dark')")
         page.goto(f"{self.base}/dev/{path}")
         yield page
         context.close()
@@ -89,6 +91,7 @@ class Smoke:
             expect(page.locator(".fd-start")).to_be_visible()
             page.drag_and_drop('[data-add="end"]', ".react-flow__pane", target_position={"x": 830, "y": 520})
             expect(page.locator(".fd-node")).to_have_count(2)
+            page.wait_for_timeout(700)  # the canvas moves the new step into view
             source = page.locator('.react-flow__node[data-id="ask_1"] .fd-handle--out').first.bounding_box()
             target = page.locator('.react-flow__node[data-id="end_1"] .fd-handle--in').bounding_box()
             assert source and target
@@ -108,6 +111,7 @@ class Smoke:
             self.picture(page, "designer-menu")
             page.get_by_role("menuitem", name="Hand over").click()
             expect(page.locator(".react-flow__edge")).to_have_count(2)
+            page.wait_for_timeout(700)
             before = page.locator('.react-flow__node[data-id="end_1"]').bounding_box()
             assert before
             page.mouse.move(before["x"] + 60, before["y"] + 20)
@@ -187,7 +191,7 @@ class Smoke:
             expect(page.locator('[data-board-column="contacted"] [data-board-count]')).to_have_text("3")
             page.drag_and_drop('[data-name="Ana 22"]', '[data-board-column="new"] [data-board-cards]')
             expect(page.locator('[data-board-column="new"] [data-name="Ana 22"]')).to_be_visible()
-            page.drag_and_drop('[data-name="Ana 21"]', '[data-board-column="new"] [data-board-cards]')
+            page.drag_and_drop('[data-name="Ana 21"]', '[data-board-column="contacted"] [data-board-cards]')
             expect(page.locator(".em-toast")).to_contain_text("importe")
             expect(page.locator('[data-board-column="won"] [data-name="Ana 21"]')).to_be_visible()
             self.picture(page, "board")

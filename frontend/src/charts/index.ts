@@ -34,7 +34,8 @@ function draw(canvas: HTMLCanvasElement): void {
     canvas.replaceWith(note);
     return;
   }
-  drawn.get(canvas)?.destroy();
+  const before = drawn.get(canvas);
+  before?.destroy();
   const colours = SERIES[document.documentElement.dataset.theme === "dark" ? "dark" : "light"];
   const type = (config as { type: string }).type === "pie" ? "doughnut" : (config as { type: string }).type;
   const round = type === "doughnut";
@@ -57,7 +58,7 @@ function draw(canvas: HTMLCanvasElement): void {
     options: {
       responsive: true, maintainAspectRatio: false, locale, color: token("--em-muted"),
       font: { family: token("--em-font"), size: 12 },
-      animation: window.matchMedia("(prefers-reduced-motion: reduce)").matches ? false : { duration: 350 },
+      animation: window.matchMedia("(prefers-reduced-motion: reduce)").matches || before ? false : { duration: 350 },
       interaction: round ? { mode: "nearest", intersect: true } : { mode: "index", intersect: false },
       ...(round ? { cutout: "68%" } : { scales: { x: { ...axis, grid: { display: false } }, y: { ...axis, beginAtZero: true, ticks: { ...axis.ticks, precision: 0, maxTicksLimit: 6 } } } }),
       ...(own as object),
@@ -79,6 +80,10 @@ function drawAll(): void {
 drawAll();
 // Letters drawn before the font has come would stay in another one.
 void document.fonts?.ready.then(drawAll);
+// A page that refreshes itself writes the new data into the attribute.
+new MutationObserver((changes) => {
+  for (const target of new Set(changes.map((change) => change.target))) if (target instanceof HTMLCanvasElement) draw(target);
+}).observe(document.body, { attributes: true, attributeFilter: ["data-chart"], subtree: true });
 new MutationObserver(drawAll).observe(document.documentElement, { attributes: true, attributeFilter: ["data-theme"] });
 // A page that refreshes its numbers writes them into the attribute.
 new MutationObserver((changes) => {

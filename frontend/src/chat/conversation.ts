@@ -27,6 +27,8 @@ export interface ChatState {
 
 const BUSY_MS = 700;
 const IDLE_MS = 3_000;
+/** How long after an answer it is still polled quickly. */
+const SETTLE_MS = 2_500;
 /** After this long without a message, nobody is "typing" any more. */
 const PATIENCE_MS = 12_000;
 
@@ -37,6 +39,7 @@ export class Conversation {
   private cursor: string | null = null;
   private timer: ReturnType<typeof setTimeout> | undefined;
   private awaitedUntil = 0;
+  private answered = true;
   private generation = 0;
 
   constructor(
@@ -72,6 +75,7 @@ export class Conversation {
     const generation = this.generation;
     const key = `${this.now()}-${this.state.waiting.length}`;
     this.awaitedUntil = this.now() + PATIENCE_MS;
+    this.answered = false;
     this.set({ waiting: [...this.state.waiting, { key, text, failed: false }], typing: true });
     try {
       await this.api("POST", `${this.base}/chats/${id}/messages`, { body: choice === undefined ? { text } : { text, choice } });
@@ -129,18 +133,19 @@ export class Conversation {
     this.cursor = page.next ?? this.cursor;
     const known = new Map(this.state.messages.map((message) => [message.id, message]));
     let waiting = this.state.waiting;
-    let answered = false;
     for (const message of page.items) {
       if (!known.has(message.id)) {
         if (message.direction === "in") {
           const index = waiting.findIndex((item) => !item.failed);
           if (index >= 0) waiting = waiting.filter((_, place) => place !== index);
-        } else answered = true;
+        } else if (!this.answered) {
+          this.answered = true;
+          this.awaitedUntil = Math.min(this.awaitedUntil, this.now() + SETTLE_MS); // more lines may follow the first
+        }
       }
       known.set(message.id, message);
     }
-    if (answered) this.awaitedUntil = Math.min(this.awaitedUntil, this.now() + 2 * BUSY_MS);
-    const typing = this.now() < this.awaitedUntil && !answered;
+    const typing = this.now() < this.awaitedUntil && !this.answered;
     if (!page.items.length && typing === this.state.typing && this.state.error === "none") return;
     this.set({ messages: [...known.values()], waiting, typing, error: "none", reason: "" });
   }

@@ -25,9 +25,10 @@ interface Props {
   minimap: boolean;
   onSelect: (nodes: string[], edges: string[]) => void;
   onAdd: (type: NodeType, position: Point, from?: { id: string; exit: string }) => void;
+  onReady: () => void;
 }
 
-export function Canvas({ selection, edgeSelection, current, minimap, onSelect, onAdd }: Props) {
+export function Canvas({ selection, edgeSelection, current, minimap, onSelect, onAdd, onReady }: Props) {
   const { t } = useLanguage();
   const { document, readOnly, problems, edit } = useDesigner();
   const { screenToFlowPosition } = useReactFlow();
@@ -59,7 +60,7 @@ export function Canvas({ selection, edgeSelection, current, minimap, onSelect, o
       return {
         id: link.id, type: "link", source: link.source, sourceHandle: link.exit, target: link.target, targetHandle: "in", selected,
         className: [jump && "is-jump", live && "is-live", /^(failed|timeout|otherwise)$/.test(link.exit) && "is-else"].filter(Boolean).join(" "),
-        markerEnd: { type: MarkerType.ArrowClosed, width: 18, height: 18, color: live ? "var(--em-accent)" : "var(--em-edge)" },
+        markerEnd: { type: MarkerType.ArrowClosed, width: 14, height: 14, color: live ? "var(--em-accent)" : "var(--em-edge)" },
         data: { remove: readOnly ? null : () => edit((value) => setExit(value, link.source, link.exit, null)) },
         ariaLabel: t("canvas.link", { from: link.source, to: link.target }),
       };
@@ -155,7 +156,7 @@ export function Canvas({ selection, edgeSelection, current, minimap, onSelect, o
         onPaneClick={() => { setMenu(null); onSelect([], []); }} onMoveStart={() => setMenu(null)}
         nodesDraggable={!readOnly} nodesConnectable={!readOnly} edgesReconnectable={!readOnly} deleteKeyCode={null}
         connectionLineType={ConnectionLineType.Bezier} connectionRadius={34} snapToGrid snapGrid={[20, 20]} minZoom={0.15} maxZoom={1.75}
-        fitView fitViewOptions={{ padding: 0.15, maxZoom: 1 }} elevateEdgesOnSelect proOptions={{ hideAttribution: true }}
+        selectNodesOnDrag={false} onInit={onReady} elevateEdgesOnSelect proOptions={{ hideAttribution: true }}
         aria-label={t("canvas.label")}
       >
         <Background variant={BackgroundVariant.Dots} gap={20} size={1.6} color="var(--em-dots)" />

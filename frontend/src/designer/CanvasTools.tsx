@@ -9,7 +9,7 @@ import { useDesigner } from "./context";
 export const calm = (): boolean => window.matchMedia("(prefers-reduced-motion: reduce)").matches;
 export const MOVE_MS = 250;
 
-export function CanvasTools({ onTidy }: { onTidy: () => void }) {
+export function CanvasTools({ onTidy, onFit }: { onTidy: () => void; onFit: () => void }) {
   const { t } = useLanguage();
   const { readOnly } = useDesigner();
   const view = useReactFlow();
@@ -18,7 +18,7 @@ export function CanvasTools({ onTidy }: { onTidy: () => void }) {
     <div className="fd-tools" role="toolbar" aria-label={t("canvas.tools")}>
       <button type="button" className="fd-icon" onClick={() => void view.zoomOut({ duration })} aria-label={t("canvas.zoomOut")} title={t("canvas.zoomOut")}><Minus size={17} /></button>
       <button type="button" className="fd-icon" onClick={() => void view.zoomIn({ duration })} aria-label={t("canvas.zoomIn")} title={t("canvas.zoomIn")}><Plus size={17} /></button>
-      <button type="button" className="fd-icon" onClick={() => void view.fitView({ duration, padding: 0.15, maxZoom: 1 })} aria-label={t("canvas.fit")} title={t("canvas.fit")}><Maximize size={16} /></button>
+      <button type="button" className="fd-icon" onClick={onFit} aria-label={t("canvas.fit")} title={t("canvas.fit")}><Maximize size={16} /></button>
       {!readOnly && <button type="button" className="fd-icon" onClick={onTidy} aria-label={t("canvas.tidy")} title={t("canvas.tidy")}><LayoutGrid size={16} /></button>}
     </div>
   );

@@ -6,7 +6,7 @@ import { useLanguage } from "../i18n/react";
 import { ApiError, type Api, type Problem } from "../shared/http";
 import { toast } from "../shared/toast";
 import { Canvas } from "./Canvas";
-import { calm, CanvasTools, MOVE_MS, NodeSearch } from "./CanvasTools";
+import { CanvasTools, NodeSearch } from "./CanvasTools";
 import { DesignerContext, type DesignerScope } from "./context";
 import { Dialog, type Question } from "./Dialog";
 import {
@@ -25,6 +25,7 @@ import { VersionsPanel } from "./panel/VersionsPanel";
 import { useShortcuts } from "./shortcuts";
 import { Simulator } from "./Simulator";
 import { Toolbar, type PanelName } from "./Toolbar";
+import { useViewport } from "./viewport";
 
 export interface DesignerProps {
   api: Api;
@@ -73,21 +74,15 @@ export function Designer({ api, flowUrl, simulationsUrl, templatesUrl, canEdit, 
     latest.current = document_;
   }, [document_]);
 
+  const viewport = useViewport(main, latest);
+  const { reveal, centre, frame } = viewport;
   const focusNode = useCallback(
     (id: string) => {
       setView("canvas");
       select([id], []);
-      // After drawing: the node may be new, or just renamed.
-      requestAnimationFrame(() => {
-        const node = findNode(latest.current, id);
-        if (!node) return;
-        const zoom = Math.max(canvas.getZoom(), 0.75);
-        // On a phone the sheet covers the lower half, so the node goes to the upper one.
-        const down = window.innerWidth <= 820 ? 130 / zoom : 60;
-        void canvas.setCenter(node.position.x + NODE_WIDTH / 2, node.position.y + 60 + (window.innerWidth <= 820 ? down : 0), { zoom, duration: calm() ? 0 : MOVE_MS });
-      });
+      centre(id);
     },
-    [canvas, select],
+    [centre, select],
   );
 
   const add = useCallback(
@@ -118,10 +113,6 @@ export function Designer({ api, flowUrl, simulationsUrl, templatesUrl, canEdit, 
       const covered = (point: Point) => value.nodes.some((node) => Math.abs(node.position.x - point.x) < NODE_WIDTH && Math.abs(node.position.y - point.y) < 150);
       while (covered(place)) place = { ...place, y: place.y + 60 };
       add(type, place, before && free ? { id: before.id, exit: free.key } : undefined);
-      requestAnimationFrame(() => {
-        const inside = canvas.flowToScreenPosition({ x: place.x + NODE_WIDTH, y: place.y + 120 });
-        if (!box || inside.x > box.right || inside.y > box.bottom || inside.x < box.left) void canvas.setCenter(place.x + NODE_WIDTH / 2, place.y + 80, { zoom: canvas.getZoom(), duration: calm() ? 0 : MOVE_MS });
-      });
     },
     [add, canvas, selection],
   );
@@ -166,14 +157,17 @@ export function Designer({ api, flowUrl, simulationsUrl, templatesUrl, canEdit, 
     [document_, readOnly, byNode, templates, edit, focusNode, removeSelected, duplicate],
   );
 
-  const fitSoon = useCallback(() => {
-    requestAnimationFrame(() => void canvas.fitView({ padding: 0.15, maxZoom: 1, duration: calm() ? 0 : MOVE_MS }));
-  }, [canvas]);
   const tidy = () => {
     const heights = new Map(canvas.getNodes().map((node) => [node.id, node.measured?.height ?? 0] as const).filter(([, height]) => height > 0));
     edit((now) => arrange(now, heights));
-    fitSoon();
+    frame("all");
   };
+
+  const start = useCallback(() => frame("start"), [frame]);
+  const selected = selection.length === 1 ? selection[0] : undefined;
+  useEffect(() => {
+    if (selected !== undefined && panel === null) reveal(selected);
+  }, [selected, panel, reveal]);
 
   const closePanel = () => {
     setPanel(null);
@@ -207,7 +201,7 @@ export function Designer({ api, flowUrl, simulationsUrl, templatesUrl, canEdit, 
       const { data } = await api<{ document: unknown }>("GET", `${flowUrl}/versions/${number}`);
       select([], []);
       setViewed({ number, document: readDocument(data.document) });
-      fitSoon();
+      frame("all");
     } catch {
       toast(t("versions.failed"), { kind: "error" });
     }
@@ -219,7 +213,7 @@ export function Designer({ api, flowUrl, simulationsUrl, templatesUrl, canEdit, 
         try {
           await flow.restore(number);
           setViewed(null);
-          fitSoon();
+          frame("all");
           toast(t("versions.restored", { n: number }), { kind: "success", action: { label: t("designer.undo"), run: undo } });
         } catch (error) {
           toast((error instanceof ApiError && error.status === 412 && t("save.conflict")) || (error instanceof Error && error.message) || t("versions.failed"), { kind: "error" });
@@ -251,16 +245,16 @@ export function Designer({ api, flowUrl, simulationsUrl, templatesUrl, canEdit, 
           flow={flow} readOnly={readOnly} canPublish={canPublish} back={back} problems={problems} panel={panel} trying={trying} view={view}
           onPanel={(name) => setPanel(panel === name ? null : name)} onTry={() => setTrying(!trying)} onView={setView} onPublish={publish}
         />
-        <Notices flow={flow} viewed={viewed?.number ?? null} canRestore={canEdit} onBack={() => { setViewed(null); fitSoon(); }} onRestore={() => viewed && restore(viewed.number)} ask={setQuestion} />
+        <Notices flow={flow} viewed={viewed?.number ?? null} canRestore={canEdit} onBack={() => { setViewed(null); frame("all"); }} onRestore={() => viewed && restore(viewed.number)} ask={setQuestion} />
         <div className="fd-main">
           {!readOnly && view === "canvas" && <Palette onAdd={append} />}
           <div className="fd-stage" ref={main}>
             {view === "json" ? <JsonView /> : (
               <>
-                <Canvas selection={selection} edgeSelection={edgeSelection} current={current} minimap={document_.nodes.length > 3} onSelect={select} onAdd={add} />
+                <Canvas selection={selection} edgeSelection={edgeSelection} current={current} minimap={document_.nodes.length > 3} onSelect={select} onAdd={add} onReady={start} />
                 {document_.nodes.length === 0 && <EmptyState readOnly={readOnly} onAdd={append} />}
                 {document_.nodes.length > 0 && <NodeSearch />}
-                <CanvasTools onTidy={tidy} />
+                <CanvasTools onTidy={tidy} onFit={() => frame("all")} />
                 {!readOnly && <button type="button" className="fd-fab" aria-expanded={adding} aria-label={t("palette.title")} onClick={() => setAdding(!adding)}>{adding ? <X size={24} /> : <Plus size={24} />}</button>}
                 {adding && <div className="fd-sheet-palette"><Palette onAdd={append} /></div>}
               </>

@@ -7,7 +7,7 @@ import { useLanguage } from "../i18n/react";
 import { ApiError, isRecord, type Api } from "../shared/http";
 import type { FlowDocument } from "./document";
 
-interface Answer {
+export interface Answer {
   id: string;
   messages: { from: "bot" | "contact"; text: string; choices?: ChatChoice[] | null }[];
   effects: Record<string, unknown>[];
@@ -51,8 +51,11 @@ export function Simulator({ api, flowUrl, simulationsUrl, document: flow, name, 
     },
     [append, t],
   );
+  const told = useRef<Told>(NOTHING_TOLD);
   const take = useCallback(
-    (answer: Answer, first: boolean) => {
+    (whole: Answer, first: boolean) => {
+      const { answer, told: now } = newsOf(first ? NOTHING_TOLD : told.current, whole);
+      told.current = now;
       append([
         ...answer.messages
           .filter((message) => first || message.from === "bot") // our own line is already there
@@ -82,10 +85,11 @@ export function Simulator({ api, flowUrl, simulationsUrl, document: flow, name, 
     if (mine === run.current) setBusy(false);
   }, [api, flowUrl, onNode, take, fail]);
 
+  const forget = useCallback(() => void run.current++, []);
   useEffect(() => {
     void start();
-    return () => void run.current++;
-  }, [start]);
+    return forget;
+  }, [start, forget]);
   const sessionId = session?.id;
   useEffect(() => {
     if (!sessionId) return;
@@ -138,6 +142,20 @@ export function Simulator({ api, flowUrl, simulationsUrl, document: flow, name, 
       )}
     </div>
   );
+}
+
+interface Told { messages: Answer["messages"]; effects: number }
+const NOTHING_TOLD: Told = { messages: [], effects: 0 };
+
+/**
+ * What an answer adds to what was told before. It may hold the news only, or the whole talk from its beginning: then it
+ * goes on, after all that was told, with what the contact has just said.
+ */
+export function newsOf(told: Told, answer: Answer): { answer: Answer; told: Told } {
+  const known = told.messages.length;
+  const whole = known > 0 && answer.messages[known]?.from === "contact" && JSON.stringify(answer.messages.slice(0, known)) === JSON.stringify(told.messages);
+  const news = whole ? { ...answer, messages: answer.messages.slice(known), effects: answer.effects.slice(told.effects) } : answer;
+  return { answer: news, told: { messages: [...told.messages, ...news.messages], effects: told.effects + news.effects.length } };
 }
 
 function isOver(status: string): boolean {

@@ -60,7 +60,7 @@ export function Toolbar(props: Props) {
         </button>
         <button type="button" className="fd-btn" aria-pressed={props.panel === "settings"} onClick={() => props.onPanel("settings")} title={t("settings.title")}><Settings2 size={16} /><span className="fd-wide">{t("settings.short")}</span></button>
         <button type="button" className="fd-btn" aria-pressed={props.panel === "versions"} onClick={() => props.onPanel("versions")} title={t("versions.title")}><History size={16} /><span className="fd-wide">{t("versions.title")}</span></button>
-        <button type="button" className="fd-btn" aria-pressed={props.trying} onClick={props.onTry} title={t("try.title")}><Play size={16} /><span>{t("try.title")}</span></button>
+        <button type="button" className="fd-btn" aria-pressed={props.trying} onClick={props.onTry} title={t("try.title")}><Play size={16} /><span className="fd-medium">{t("try.title")}</span></button>
         {props.canPublish && (
           <span className="fd-publish" title={blocked || undefined}>
             <button type="button" className="fd-btn is-primary" disabled={!!errors || readOnly} aria-describedby={blocked ? "fd-blocked" : undefined} onClick={props.onPublish}><Rocket size={16} />{t("publish.do")}</button>

@@ -24,6 +24,8 @@ export const LEAD_FIELDS = ["name", "email", "phone", "company", "notes", "amoun
 
 export const MIN_CHOICES = 2;
 export const MAX_CHOICES = 10;
+/** Of a variable. */
+export const MAX_NAME = 40;
 
 export interface Choice { id: string; label: string; keywords: string[] }
 export interface Case { id: string; value: string; operator: Operator; operand: string }

@@ -34,14 +34,14 @@ export function canonical(value: unknown): string {
 
 export async function allPages<T>(api: Api, path: string): Promise<T[]> {
   const items: T[] = [];
-  let after: string | null = null;
+  let cursor: string | null = null;
   for (let page = 0; page < PAGES_AT_MOST; page++) {
     const joint = path.includes("?") ? "&" : "?";
     const { data }: { data: { items: T[]; next: string | null } } =
-      await api("GET", after ? `${path}${joint}after=${encodeURIComponent(after)}` : path);
+      await api("GET", cursor ? `${path}${joint}cursor=${encodeURIComponent(cursor)}` : path);
     items.push(...data.items);
-    if (!data.next || data.next === after) break;
-    after = data.next;
+    if (!data.next || data.next === cursor) break;
+    cursor = data.next;
   }
   return items;
 }
@@ -113,7 +113,9 @@ export function useFlow(api: Api, url: string) {
     };
   }, [autosave]);
 
+  // Asked while typing, and again once saved: a server may look at the stored draft only.
   const { document: flowDocument } = draft;
+  const settled = save.state === "saved";
   useEffect(() => {
     if (loaded !== "ready") return;
     const stop = new AbortController();
@@ -126,7 +128,7 @@ export function useFlow(api: Api, url: string) {
       clearTimeout(timer);
       stop.abort();
     };
-  }, [api, url, flowDocument, loaded]);
+  }, [api, url, flowDocument, loaded, settled]);
 
   const publishedNumber = published?.number ?? null;
   const publishedText = published?.text ?? null;

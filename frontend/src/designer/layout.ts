@@ -13,6 +13,15 @@ export function heightOf(node: FlowNode): number {
   return HEADER + (node.type === "end" ? 0 : BODY) + exitsOf(node).length * EXIT_ROW;
 }
 
+/** The rectangle that holds every node. */
+export function boundsOf(document: FlowDocument): { x: number; y: number; width: number; height: number } {
+  const left = Math.min(...document.nodes.map((node) => node.position.x));
+  const top = Math.min(...document.nodes.map((node) => node.position.y));
+  const right = Math.max(...document.nodes.map((node) => node.position.x + NODE_WIDTH));
+  const bottom = Math.max(...document.nodes.map((node) => node.position.y + heightOf(node)));
+  return { x: left, y: top, width: right - left, height: bottom - top };
+}
+
 export function arrange(document: FlowDocument, heights: ReadonlyMap<string, number> = new Map()): FlowDocument {
   if (!document.nodes.length) return document;
   const tall = (node: FlowNode) => heights.get(node.id) ?? heightOf(node);

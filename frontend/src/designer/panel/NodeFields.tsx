@@ -1,7 +1,7 @@
 /** The fields of each type, as the schema has them. */
 import { useLanguage } from "../../i18n/react";
 import { useDesigner } from "../context";
-import { ASK_KINDS, LEAD_FIELDS, slug, updateNode, variableNames, withKind, type FlowNode } from "../document";
+import { ASK_KINDS, LEAD_FIELDS, MAX_NAME, slug, updateNode, variableNames, withKind, type FlowNode } from "../document";
 import { NumberInput, Pairs, Select, TemplateText, TextInput } from "./fields";
 import { CasesEditor, ChoicesEditor } from "./lists";
 import { NodeSelect } from "./NodePanel";
@@ -59,8 +59,8 @@ function VariableName({ node, change }: Props) {
   const { t } = useLanguage();
   const { document } = useDesigner();
   return (
-    <TextInput mono label={t("form.variable")} value={node.variable ?? ""} list={variableNames(document)} maxLength={64} placeholder="name"
-      onChange={(value) => change("variable", /[^\w]/.test(value) ? slug(value, 64) : value)} hint={node.variable ? `{{ vars.${node.variable} }}` : t("form.variableHint")} />
+    <TextInput mono label={t("form.variable")} value={node.variable ?? ""} list={variableNames(document)} maxLength={MAX_NAME} placeholder="name"
+      onChange={(value) => change("variable", /[^\w]/.test(value) ? slug(value, MAX_NAME) : value)} hint={node.variable ? `{{ vars.${node.variable} }}` : t("form.variableHint")} />
   );
 }
 
@@ -93,7 +93,7 @@ function AskFields({ node, change }: Props) {
       )}
       <details className="fd-more" open={!!node.retry_text || node.timeout_minutes != null}>
         <summary>{t("form.noAnswer")}</summary>
-        <NumberInput label={t("form.retries")} value={node.retries ?? 0} min={0} max={10} onChange={(value) => change("retries", Math.max(0, Math.round(value ?? 0)))} hint={t("form.retriesHint")} />
+        <NumberInput label={t("form.retries")} value={node.retries ?? 0} min={0} max={20} onChange={(value) => change("retries", Math.max(0, Math.round(value ?? 0)))} hint={t("form.retriesHint")} />
         <TemplateText label={t("form.retryText")} rows={2} value={node.retry_text ?? ""} onChange={(value) => change("retry_text", value)} />
         <NumberInput label={t("form.timeout")} value={node.timeout_minutes} min={1} placeholder={t("form.never")} hint={t("form.timeoutHint")}
           onChange={(value) => change("timeout_minutes", value === null ? null : Math.max(1, Math.round(value)))} />

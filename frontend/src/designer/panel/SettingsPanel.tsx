@@ -3,7 +3,7 @@ import { Plus, Trash2 } from "lucide-react";
 import { useLanguage } from "../../i18n/react";
 import type { Problem } from "../../shared/http";
 import { useDesigner } from "../context";
-import { slug, type FlowDocument, type Variable } from "../document";
+import { MAX_NAME, slug, type FlowDocument, type Variable } from "../document";
 import { NumberInput, Select, TextInput, Words } from "./fields";
 import { NodeSelect } from "./NodePanel";
 
@@ -36,8 +36,8 @@ export function SettingsPanel({ name, rename, general }: { name: string; rename:
         <legend>{t("settings.variables")} <small>{t("settings.variablesHint")}</small></legend>
         {document.variables.map((variable, index) => (
           <div key={index} className="fd-pair">
-            <input className="fd-mono" value={variable.name} disabled={readOnly} maxLength={64} aria-label={t("form.fieldName")} placeholder={t("form.fieldName")}
-              onChange={(event) => setVariables(document.variables.map((item, place) => (place === index ? { ...item, name: /[^\w]/.test(event.target.value) ? slug(event.target.value, 64) : event.target.value } : item)), `variable.${index}.name`)} />
+            <input className="fd-mono" value={variable.name} disabled={readOnly} maxLength={MAX_NAME} aria-label={t("form.fieldName")} placeholder={t("form.fieldName")}
+              onChange={(event) => setVariables(document.variables.map((item, place) => (place === index ? { ...item, name: /[^\w]/.test(event.target.value) ? slug(event.target.value, MAX_NAME) : event.target.value } : item)), `variable.${index}.name`)} />
             <input value={variable.default} disabled={readOnly} aria-label={t("settings.default")} placeholder={t("settings.default")}
               onChange={(event) => setVariables(document.variables.map((item, place) => (place === index ? { ...item, default: event.target.value } : item)), `variable.${index}.default`)} />
             {!readOnly && (

@@ -7,6 +7,9 @@ import {
 } from "../document";
 import { TemplateText, Words } from "./fields";
 
+/** The title of a list row in WhatsApp. */
+const MAX_LABEL = 24;
+
 export function moved<T>(items: readonly T[], index: number, by: number): T[] {
   const result = [...items];
   const [item] = result.splice(index, 1);
@@ -54,7 +57,7 @@ export function ChoicesEditor({ node }: { node: FlowNode }) {
             <div className="fd-card-head">
               <strong>{index + 1}</strong>
               <input
-                value={choice.label} disabled={readOnly} aria-label={t("form.choiceLabel")} placeholder={t("form.choiceLabel")} maxLength={200}
+                value={choice.label} disabled={readOnly} aria-label={t("form.choiceLabel")} placeholder={t("form.choiceLabel")} maxLength={MAX_LABEL}
                 onChange={(event) => {
                   const label = event.target.value;
                   replace(index, { ...choice, label, id: isAutomatic(choice) ? slug(label) || choice.id : choice.id }, "label");
