@@ -278,11 +278,11 @@ def change(lead_id: str, body: LeadIn) -> Response:
 @bp.delete("/leads/<lead_id>")
 @needs("leads:write")
 @endpoint(status=204, tags=TAGS, summary="Delete a lead", also={412: ProblemDocument})
-def remove(lead_id: str) -> tuple[None, int]:
+def remove(lead_id: str) -> Response:
     """It can be restored. If-Match is optional."""
     with transaction():
         commands.delete_lead(lead_id, by=current(), version=_version(required=False))
-    return None, 204
+    return Response(status=204)
 
 
 @bp.post("/leads/<lead_id>/restore")

@@ -40,7 +40,7 @@ class Money(TypeDecorator[Decimal]):
 
     def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> int | None:
         """Cents, halves rounded to even."""
-        return None if value is None else int(round(Decimal(value) * CENTS))
+        return None if value is None else round(Decimal(value) * CENTS)
 
     def process_result_value(self, value: int | None, dialect: Dialect) -> Decimal | None:
         """Two decimal places, always."""

@@ -83,9 +83,7 @@ def test_problems_stand_in_the_form_and_nothing_is_stored(admin: Any) -> None:
 
 def test_an_edit_changes_only_what_differs(admin: Any) -> None:
     lead = keep(**ANN, tags=["vip"], custom={"size": 3})
-    form = the_form(
-        name="Ann B", email=ANN["email"], phone=ANN["phone"], tag_names="vip", _version="1"
-    )
+    form = the_form(name="Ann B", email=ANN["email"], phone=ANN["phone"], tag_names="vip", _version="1")
     answer = post(admin, f"/admin/leads/edit/{lead.id}", **form)
     assert answer.status_code == 200
     [after] = living()
@@ -245,7 +243,14 @@ def test_a_viewer_reads_and_changes_nothing(logged_in: Any) -> None:
 
 
 def test_stages_are_edited_through_their_commands(admin: Any) -> None:
-    form = {"name_es": "Visita", "name_en": "Visit", "key": "visit", "kind": "open", "colour": "#112233", "position": "2"}
+    form = {
+        "name_es": "Visita",
+        "name_en": "Visit",
+        "key": "visit",
+        "kind": "open",
+        "colour": "#112233",
+        "position": "2",
+    }
     post(admin, "/admin/stages/add", **form)
     assert "Visita" in admin.get("/admin/stages/list/", headers={"Accept-Language": "es"}).text
     keep(name="A", stage="visit")

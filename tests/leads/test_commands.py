@@ -35,7 +35,8 @@ def test_a_new_lead_is_normalised_and_announced() -> None:
 
 
 @pytest.mark.parametrize(
-    "again", [{"phone": "0034 600-000-012"}, {"email": "ANN@Example.COM"}, {"phone": "+34600000012", "name": "Anna"}]
+    "again",
+    [{"phone": "0034 600-000-012"}, {"email": "ANN@Example.COM"}, {"phone": "+34600000012", "name": "Anna"}],
 )
 def test_the_same_person_is_found_not_doubled(again: dict[str, str]) -> None:
     lead = keep()

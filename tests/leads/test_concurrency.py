@@ -41,7 +41,9 @@ def test_many_doors_at_once_make_one_lead(app: Flask) -> None:
 
 def test_who_loses_the_insert_finds_the_winners_lead(app: Flask) -> None:
     if engine_of("leads").dialect.name == "sqlite":
-        pytest.skip("SQLite lets one writer in at a time; the loser looks only after the winner has committed")
+        pytest.skip(
+            "SQLite lets one writer in at a time; the loser looks only after the winner has committed"
+        )
     about_to_insert = threading.Event()
     loser: list[tuple[str, bool]] = []
 

@@ -147,4 +147,7 @@ def test_search_and_sort_know_neither_case_nor_accents() -> None:
 
 
 def test_json_values_become_storable_at_every_depth() -> None:
-    assert matching.storable_json({"a\x00": ["b\x00", {"c": 1}], "d": None}) == {"a": ["b", {"c": 1}], "d": None}
+    assert matching.storable_json({"a\x00": ["b\x00", {"c": 1}], "d": None}) == {
+        "a": ["b", {"c": 1}],
+        "d": None,
+    }

@@ -47,7 +47,9 @@ def deliver(event: Event, times: int = 1) -> None:
 
 
 def test_a_captured_lead_carries_its_conversation() -> None:
-    event = captured({"name": "Lucía", "email": "lucia@example.com", "phone": "600000012", "interest": "catálogo"})
+    event = captured(
+        {"name": "Lucía", "email": "lucia@example.com", "phone": "600000012", "interest": "catálogo"}
+    )
     deliver(event)
     [lead] = living()
     assert (lead.name, lead.email, lead.phone) == ("Lucía", "lucia@example.com", "+34600000012")
@@ -90,6 +92,16 @@ def test_a_contact_without_number_comes_back_as_the_same_lead() -> None:
     deliver(captured({"email": "ana@example.com"}, contact_id=contact))
     [lead] = living()
     assert (lead.name, lead.email) == ("Ana ✨", "ana@example.com")
+
+
+def test_the_whatsapp_service_learns_which_lead_a_contact_is() -> None:
+    lead = keep(name="A", phone="+34600000012")
+    first, second = captured({"phone": "600000012"}), captured({"phone": "600000012"})
+    deliver(first)
+    deliver(second)
+    told = [(event["lead_id"], event["contact_id"]) for event in published("lead.assigned")]
+    assert told == [(lead.id, first.contact_id), (lead.id, second.contact_id)]
+    assert "assigned" not in timeline(lead.id)
 
 
 def test_a_flow_cannot_move_or_give_away_a_lead() -> None:

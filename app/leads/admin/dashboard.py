@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from flask import g
 from flask_babel import format_percent
 from flask_babel import lazy_gettext as _l
 
@@ -15,6 +16,14 @@ from app.leads.queries import funnel, lists
 
 def _percent(share: float | None) -> str:
     return "—" if share is None else str(format_percent(share))
+
+
+def _numbers() -> funnel.Numbers:
+    """The figures, computed once per request for all cards."""
+    if "leads_numbers" not in g:
+        g.leads_numbers = funnel.numbers(auth.current())
+    found: funnel.Numbers = g.leads_numbers
+    return found
 
 
 def _per_stage() -> home.Series:
@@ -51,22 +60,20 @@ def add_to_home(appbuilder: Any) -> None:
 
     home.add(
         appbuilder,
-        card(
-            "leads_today", _l("Leads today"), "fa-user-plus", lambda: funnel.numbers(auth.current()).today, 10
-        ),
-        card("leads_open", _l("Open leads"), "fa-users", lambda: funnel.numbers(auth.current()).open, 20),
+        card("leads_today", _l("Leads today"), "fa-user-plus", lambda: _numbers().today, 10),
+        card("leads_open", _l("Open leads"), "fa-users", lambda: _numbers().open, 20),
         card(
             "leads_won",
             _l("Won this month"),
             "fa-trophy",
-            lambda: funnel.numbers(auth.current()).won_this_month,
+            lambda: _numbers().won_this_month,
             30,
         ),
         card(
             "leads_conversion",
             _l("Conversion"),
             "fa-percent",
-            lambda: _percent(funnel.numbers(auth.current()).conversion),
+            lambda: _percent(_numbers().conversion),
             40,
         ),
         home.Chart(

@@ -44,7 +44,6 @@ class StageView(CommandView):
     order_columns = ["position"]
     search_columns: list[str] = []
     choices = {"kind": KINDS}
-    cells: dict[str, Any] = {}
     label_columns = {
         "position": _l("Order"),
         "name_es": _l("Spanish name"),

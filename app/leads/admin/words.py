@@ -140,7 +140,8 @@ def _changed(data: dict[str, Any]) -> Line:
 
 def _moved(data: dict[str, Any]) -> Line:
     names = stages()
-    old, new = (names.get(data.get(end), (data.get(end), ""))[0] for end in ("from", "to"))
+    keys = [str(data.get(end, "")) for end in ("from", "to")]
+    old, new = (names[key][0] if key in names else key for key in keys)
     return Line(icon="fa-arrow-right", text=gettext("Moved from %(old)s to %(new)s", old=old, new=new))
 
 
@@ -170,7 +171,7 @@ def _unreadable(data: dict[str, Any]) -> Line:
 
 def _mail(icon: str, text: Any, key: str) -> Any:
     def make(data: dict[str, Any]) -> Line:
-        url = neighbour("MessageView.show", pk=data["message_id"]) if data.get("message_id") else None
+        url = neighbour("OutboxView.show", pk=data["message_id"]) if data.get("message_id") else None
         return Line(icon=icon, text=str(text), detail=str(data.get(key) or ""), url=url)
 
     return make

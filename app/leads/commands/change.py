@@ -15,7 +15,16 @@ from app.kit.errors import Conflict, Forbidden, Invalid, NotFound
 from app.kit.outbox import publish
 from app.leads import matching
 from app.leads.commands.create import identified, nobody, own
-from app.leads.commands.record import announce, field_of, load_for_change, note, others_with, taken, write
+from app.leads.commands.record import (
+    announce,
+    field_of,
+    load_for_change,
+    note,
+    others_with,
+    taken,
+    tell_owner,
+    write,
+)
 from app.leads.commands.values import CUSTOM_KEYS, NOTES_LENGTH, blank, tidy
 from app.leads.models import Lead, LeadEvent
 from app.leads.queries.cached import canonical
@@ -120,6 +129,8 @@ def restore_lead(lead_id: str, *, by: Principal) -> Lead:
             contact_id=lead.contact_id,
         )
     )
+    if lead.contact_id:
+        tell_owner(lead, lead.contact_id)
     return lead
 
 

@@ -25,6 +25,7 @@ from app.leads.commands.record import (
     others_with,
     plain,
     taken,
+    tell_owner,
     write,
 )
 from app.leads.commands.values import TAGS_PER_LEAD, default_language, tidy
@@ -198,3 +199,5 @@ def _fill(lead: Lead, clean: Mapping[str, Any], owners: Mapping[str, Lead], by: 
             {"fields": sorted(others), "other_id": next(iter(others.values()))},
         )
     announce(lead, changes, by)
+    if clean.get("contact_id") not in (None, lead.contact_id):
+        tell_owner(lead, clean["contact_id"])  # the same person wrote from another number or channel

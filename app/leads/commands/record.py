@@ -57,8 +57,8 @@ def field_of(lead: Lead, field: str) -> Any:
 def write(lead: Lead, values: Mapping[str, Any]) -> dict[str, list[Any]]:
     """Put clean values into the row; returns what changed as {field: [old, new]}, JSON-plain."""
     changes: dict[str, list[Any]] = {}
-    for field, new in values.items():
-        old = field_of(lead, field)
+    for field, given in values.items():
+        old, new = field_of(lead, field), given
         if field == "tags":
             if [matching.fold(name) for name in old] == sorted(matching.fold(name) for name in new):
                 continue
@@ -100,14 +100,8 @@ def announce(lead: Lead, changes: dict[str, list[Any]], by: Principal) -> None:
         publish(LeadStageChanged(lead_id=lead.id, old_stage=stage[0], new_stage=stage[1]))
     if owner or name:
         note(lead, "assigned", by, {"from": name[0] if name else "", "to": lead.owner_name})
-        publish(
-            LeadAssigned(
-                lead_id=lead.id,
-                owner_id=lead.owner_id,
-                owner_name=lead.owner_name,
-                contact_id=lead.contact_id,
-            )
-        )
+    if owner or name or "contact_id" in changes:
+        tell_owner(lead, lead.contact_id)
     if changes:
         note(lead, "changed", by, {"changes": changes})
         publish(
@@ -118,6 +112,15 @@ def announce(lead: Lead, changes: dict[str, list[Any]], by: Principal) -> None:
                 contact_id=lead.contact_id,
             )
         )
+
+
+def tell_owner(lead: Lead, contact_id: str | None) -> None:
+    """Say whose lead a contact is; the whatsapp service shows sellers the conversations of their own leads."""
+    publish(
+        LeadAssigned(
+            lead_id=lead.id, owner_id=lead.owner_id, owner_name=lead.owner_name, contact_id=contact_id
+        )
+    )
 
 
 def announce_new(lead: Lead, by: Principal) -> None:

@@ -6,6 +6,7 @@ get in by another.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from datetime import date, datetime
@@ -249,7 +250,7 @@ def _plain(item: Any) -> bool:
     if isinstance(item, int) and not isinstance(item, bool):
         return abs(item) <= SAFE_INTEGER
     if isinstance(item, float):
-        return item == item and abs(item) != float("inf")
+        return math.isfinite(item)
     return item is None or isinstance(item, str | bool)
 
 

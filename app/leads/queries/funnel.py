@@ -54,17 +54,6 @@ def tags() -> list[Tag]:
     return list(db.session.scalars(select(Tag).order_by(Tag.key)))
 
 
-def owners(by: Principal) -> list[tuple[int, str]]:
-    """(id, name) of everybody who owns a lead that `by` may see."""
-    query = (
-        select(Lead.owner_id, func.max(Lead.owner_name))
-        .where(visible(by), Lead.owner_id.is_not(None))
-        .group_by(Lead.owner_id)
-        .order_by(func.max(Lead.owner_name))
-    )
-    return [(owner, name) for owner, name in db.session.execute(query)]
-
-
 def get_lead(lead_id: str, by: Principal) -> Lead:
     """The living lead; raises NotFound when there is none or `by` may not see it."""
     lead_id = canonical(lead_id)

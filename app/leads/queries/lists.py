@@ -133,20 +133,21 @@ def position_from(sort: str, text: Any) -> Position:
         raise ValueError("not a position")
     value, lead_id = text
     column = sort.removeprefix("-")
-    if not isinstance(value, str) and not (value is None and column == "amount"):
-        raise ValueError("not a position")
     try:
-        parsed: Any = value
-        if column.endswith("_at"):
+        if value is None and column == "amount":
+            parsed: Any = None
+        elif not isinstance(value, str):
+            raise ValueError("no text")
+        elif column.endswith("_at"):
             parsed = datetime.fromisoformat(value)
             if parsed.tzinfo is None:
                 raise ValueError("no time zone")
             parsed = parsed.astimezone(UTC)
-        elif column == "amount" and value is not None:
+        elif column == "amount":
             parsed = Decimal(value)
             if not parsed.is_finite() or abs(parsed) > 10**14:
                 raise ValueError("no amount")
-        elif value is not None:
+        else:
             parsed = matching.storable(value)
         return Position(value=parsed, id=str(UUID(lead_id)))
     except (ValueError, ArithmeticError) as error:
