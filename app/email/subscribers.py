@@ -13,10 +13,13 @@ from app.kit.errors import Invalid
 WELCOME = "welcome"
 """Key of the template that a new lead gets; without such a template nothing is sent."""
 
+DEMO = "demo"
+"""Source of the leads that a new installation shows: nobody reads their mail."""
+
 
 def welcome(event: LeadCreated) -> None:
     """Welcome a new lead, once, in their language if the template exists in it."""
-    if not event.email:
+    if not event.email or event.source == DEMO:
         return
     found = queries.find_template(WELCOME, event.language)
     if found is None:
