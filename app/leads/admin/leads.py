@@ -97,6 +97,7 @@ class LeadView(CommandView):
     cells = {
         "name": str,
         "amount": words.money,
+        "language": lambda row: words.LANGUAGES.get(row.language, row.language),
         "created_at": lambda row: ago(row.created_at),
         "updated_at": lambda row: ago(row.updated_at),
     }

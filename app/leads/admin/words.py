@@ -99,8 +99,10 @@ def money(lead: Lead) -> str:
 
 def sums(by_currency: dict[str, Any]) -> str:
     """Sums of several currencies side by side; adding them would need a rate."""
+    locale = get_locale()
+    pattern = locale.currency_formats["standard"].pattern.replace(".00", "") if locale else "#,##0 ¤"
     return " + ".join(
-        str(format_currency(total, currency, format="¤#,##0", currency_digits=False))
+        str(format_currency(total, currency, format=pattern, currency_digits=False))
         for currency, total in sorted(by_currency.items())
     )
 
