@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
 import requests
@@ -32,6 +33,7 @@ READ_SECONDS = 10.0  # longest silence while an answer is awaited or arrives
 TOTAL_FACTOR = 3.0  # an answer that drips in may take this many times the read time-out altogether
 BODY_BYTES = 1_000_000  # no answer our providers give to a request of ours comes near 1 MB
 CHUNK_BYTES = 65_536
+POOL_SIZE = 32  # connections kept per host; threads beyond it open their own and close them
 RETRY_AFTER_CEILING = 86_400.0  # a day; a longer wait is a mistake or an attack and is cut to this
 
 USER_AGENT = "Embudo/1"
@@ -49,7 +51,7 @@ class _BoundedAdapter(HTTPAdapter):
     """Reads the whole answer within its limits before anybody, a followed redirect included, sees it."""
 
     def __init__(self, *, connect: float, read: float, max_body: int, retries: Retry) -> None:
-        super().__init__(max_retries=retries)
+        super().__init__(max_retries=retries, pool_maxsize=POOL_SIZE)
         self._timeout = (connect, read)
         self._total = connect + read * TOTAL_FACTOR
         self._max_body = max_body
@@ -100,6 +102,8 @@ class _Session(Session):
         self.headers["User-Agent"] = USER_AGENT
         # requests would replace an explicit Authorization header by what ~/.netrc says of the host.
         self.auth = _keep_headers
+        # A cookie would be state that threads share without wanting it.
+        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
 
     def request(self, method: str | bytes, url: str | bytes, *args: Any, **kwargs: Any) -> Response:
         kwargs["allow_redirects"] = self._follow
@@ -134,23 +138,24 @@ def session(
 
 
 class Reused:
-    """Keeps one session per thread, so that a batch of calls to one provider shares its TLS connection.
+    """One session for all threads of a process, so that calls to one provider share its TLS connections.
 
-    A forked worker starts its own: two processes must never write to one socket. Cookies are never kept.
+    A forked worker starts its own: two processes must never write to one socket.
     """
 
     def __init__(self, **settings: Any) -> None:
         self._settings = settings
-        self._local = threading.local()
+        self._lock = threading.Lock()
+        self._pid: int | None = None
+        self._session: Session | None = None
 
     def __call__(self) -> Session:
-        """This thread's session, with the settings of `session`."""
-        if getattr(self._local, "pid", None) != os.getpid():
-            self._local.session = session(**self._settings)
-            self._local.pid = os.getpid()
-        kept: Session = self._local.session
-        kept.cookies.clear()
-        return kept
+        """This process's session, made with the settings of `session`."""
+        with self._lock:
+            if self._session is None or self._pid != os.getpid():
+                self._session = session(**self._settings)
+                self._pid = os.getpid()
+            return self._session
 
 
 def failure(error: requests.RequestException, provider: str) -> ProviderError:

@@ -130,6 +130,8 @@ class LoopbackServer:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True  # or each kept connection answers 40 ms late
+            wbufsize = -1  # head and body leave together
 
             def setup(self) -> None:
                 super().setup()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import os
 import socket
 import threading
+import warnings
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
@@ -149,14 +151,34 @@ def test_the_request_id_goes_along_unless_the_caller_sets_another(server: Echo) 
     assert [r.headers.get("x-request-id") for r in server.requests] == ["req-7", "mine", None]
 
 
-def test_each_thread_has_its_own_reused_session() -> None:
+def test_threads_share_one_session_and_its_connections(server: Echo) -> None:
     reused = http.Reused()
-    others: list[requests.Session] = []
-    thread = threading.Thread(target=lambda: others.append(reused()))
-    thread.start()
-    thread.join()
-    assert reused() is reused()
-    assert others[0] is not reused()
+    for _ in range(3):
+        thread = threading.Thread(target=lambda: reused().get(server.url))
+        thread.start()
+        thread.join()
+    assert len(server.requests) == 3
+    assert server.connections == 1
+
+
+def test_a_forked_process_has_a_session_of_its_own() -> None:
+    reused = http.Reused()
+    parents = reused()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 dislikes a fork beside threads
+        child = os.fork()
+    if child == 0:
+        os._exit(0 if reused() is not parents else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert reused() is parents
+
+
+def test_cookies_are_not_kept(server: Echo) -> None:
+    server.plan(Answer(headers={"Set-Cookie": "a=1; Path=/"}))
+    session = http.session()
+    session.get(server.url)
+    session.get(server.url)
+    assert "cookie" not in server.requests[1].headers
 
 
 @pytest.mark.parametrize(

@@ -247,3 +247,12 @@ def test_credentials_in_netrc_do_not_replace_ours(
     monkeypatch.setenv("NETRC", str(netrc))
     case.sender.send(outgoing(), case.credentials)
     assert len(case.server.accepted) == 1
+
+
+def test_the_sdks_own_environment_does_not_change_the_address(
+    twilio: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TWILIO_EDGE", "sydney")
+    monkeypatch.setenv("TWILIO_REGION", "au1")
+    twilio.sender.send(outgoing(), twilio.credentials)
+    assert len(twilio.server.accepted) == 1
