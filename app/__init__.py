@@ -8,7 +8,7 @@ from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app import services
-from app.admin import fab_metadata, find_user, init_admin, reset_password, setup_security
+from app.admin import compile_catalogues, fab_metadata, find_user, init_admin, reset_password, setup_security
 from app.kit import cli, db, health, jobs, remote, requests_in, telemetry, transport
 from app.kit.redis_client import init_redis
 from app.kit.redis_server import socket_path
@@ -55,7 +55,7 @@ def create_app(config: Config | None = None, *, role: str = "web") -> Flask:
     app.extensions["embudo_find_user"] = find_user
     app.extensions["embudo_metadata"] = _metadata(served)
     app.extensions["embudo_demo"] = lambda: services.load_demo(served)
-    app.extensions["embudo_setup"] = lambda: services.seed(served)
+    app.extensions["embudo_setup"] = lambda: (compile_catalogues(), services.seed(served))
     app.extensions["embudo_setup_security"] = setup_security
     app.extensions["embudo_reset_password"] = reset_password
     with app.app_context():

@@ -1,6 +1,6 @@
 """The admin: Flask-AppBuilder as a door, with our screens, our security and our look.
 
-Everything here is made per app: a global AppBuilder breaks at the second create_app() of a process (tests, CLI).
+Everything is made per app: a global AppBuilder breaks at the second create_app() of a process (tests, CLI).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from flask_wtf import CSRFProtect
 from app.admin import api_keys, home
 from app.admin.assets import init_assets
 from app.admin.headers import init_headers
-from app.admin.language import init_language
+from app.admin.language import compile_catalogues, init_language
 from app.admin.menu import add_screen
 from app.admin.pages import init_pages
 from app.admin.security import (
@@ -28,7 +28,14 @@ from app.admin.security import (
 from app.admin.settings import apply_settings, quiet_fab
 from app.kit.db import NAMING, db
 
-__all__ = ["fab_metadata", "find_user", "init_admin", "reset_password", "setup_security"]
+__all__ = [
+    "compile_catalogues",
+    "fab_metadata",
+    "find_user",
+    "init_admin",
+    "reset_password",
+    "setup_security",
+]
 
 # Before any migration looks: constraint names must be the same on every database.
 Model.metadata.naming_convention = NAMING

@@ -28,7 +28,7 @@ from app.admin.accounts import (
     set_password,
 )
 from app.admin.cells import NOTHING, badge, label_of
-from app.admin.forms import place
+from app.admin.forms import options, place
 from app.admin.interface import CommandInterface
 from app.admin.menu import MenuEntry
 from app.admin.views import CommandView, PageView, action, expose, may_write
@@ -57,9 +57,9 @@ def _role_key(value: Any) -> int:
     return int(value.id) if isinstance(value, Role) else int(value)
 
 
-def _role_choices() -> list[tuple[int, str]]:
+def _role_choices() -> list[Any]:
     rows = db.session.execute(select(Role.id, Role.name).order_by(Role.id))
-    return [(key, label_of(name, ROLE_LABELS)) for key, name in rows]
+    return options((key, label_of(name, ROLE_LABELS)) for key, name in rows)
 
 
 def _roles_field() -> SelectMultipleField:
@@ -162,10 +162,15 @@ class RoleView(CommandView):
     show_columns = add_columns = edit_columns = ["name", "permissions"]
     order_columns = ["name"]
     base_order = ("id", "asc")
+    eager = ("permissions.permission", "permissions.view_menu")
     cells = {
         "name": lambda row: badge(row.name, ROLE_LABELS) if row.name in PRODUCT_ROLES else row.name,
         "permissions": lambda row: sorted(_permission_name(item) for item in row.permissions),
     }
+
+    def changeable(self, row: Any) -> bool:
+        """Roles of the product are written anew at every release."""
+        return row.name not in PRODUCT_ROLES
 
     @action("copyrole", _l("Copy"), "", "fa-copy", multiple=False)
     def copyrole(self, rows: Any) -> Any:
@@ -173,7 +178,7 @@ class RoleView(CommandView):
         source = rows[0].id
 
         def copy() -> Role:
-            role = db.session.get(Role, source)
+            role = db.session.get_one(Role, source)
             name = gettext("%(name)s (copy)", name=role.name)
             return add_role({"name": name, "permissions": [item.id for item in role.permissions]})
 

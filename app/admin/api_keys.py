@@ -15,7 +15,7 @@ from sqlalchemy import select
 from wtforms import DateField, SelectField, SelectMultipleField, StringField
 from wtforms.validators import DataRequired, Length, Optional
 
-from app.admin.forms import place
+from app.admin.forms import options, place
 from app.admin.interface import CommandInterface, as_uuid
 from app.admin.menu import MenuEntry
 from app.admin.views import PageView, expose, may_read, may_write
@@ -53,8 +53,8 @@ class KeyForm(DynamicForm):  # type: ignore[misc]
 
     name = StringField(_l("Name"), validators=[DataRequired(), Length(max=120)],
                        description=_l("Who or what will use it, for instance “web form”."))  # fmt: skip
-    scopes = SelectMultipleField(_l("May"), choices=[(scope, scope) for scope in auth.SCOPES])
-    expires_on = DateField(
+    scopes = SelectMultipleField(_l("May"), choices=options((scope, scope) for scope in auth.SCOPES))
+    expires_at = DateField(
         _l("Valid until"), validators=[Optional()], description=_l("Empty: until it is revoked.")
     )
     user_id = SelectField(
@@ -86,9 +86,8 @@ class ApiKeyView(PageView):
         """The list."""
         keys = auth.list_keys()
         wanted = {key.user_id for key in keys if key.user_id is not None}
-        users = dict(
-            db.session.execute(select(User.id, User.username).where(User.id.in_(wanted))).tuples().all()
-        )
+        named = db.session.execute(select(User.id, User.username).where(User.id.in_(wanted)))
+        users = {key: name for key, name in named}  # noqa: C416 (rows are tuples only when unpacked)
         return self.page("admin/api_keys.html", title=_l("API keys"), keys=keys, users=users, now=utcnow())
 
     @expose("/new", methods=["GET", "POST"])
@@ -99,10 +98,8 @@ class ApiKeyView(PageView):
         users = db.session.execute(
             select(User.id, User.username).where(User.active.is_(True)).order_by(User.username)
         )
-        form.user_id.choices = [
-            (0, gettext("Nobody: the scopes decide alone")),
-            *[(key, name) for key, name in users],
-        ]
+        nobody = (0, gettext("Nobody: the scopes decide alone"))
+        form.user_id.choices = options([nobody, *((key, name) for key, name in users)])
         left: list[str] = []
         if request.method == "POST" and form.validate():
             try:
@@ -110,7 +107,7 @@ class ApiKeyView(PageView):
                     row, plain = auth.create_key(
                         form.name.data,
                         form.scopes.data or [],
-                        expires_at=_end_of(form.expires_on.data),
+                        expires_at=_end_of(form.expires_at.data),
                         user_id=form.user_id.data or None,
                         by=current_user.username,
                     )
@@ -141,5 +138,5 @@ def _end_of(day: Any) -> datetime | None:
     if day is None:
         return None
     if day.year > 9000:
-        raise Invalid([problem("/expires_on", "too_late", "Choose an earlier day.")])
+        raise Invalid([problem("/expires_at", "too_late", "Choose an earlier day.")])
     return datetime.combine(day, time.min, UTC) + timedelta(days=1)

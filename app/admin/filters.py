@@ -1,8 +1,8 @@
 """How lists are narrowed: a few operators per kind of column, none of which can be talked into an error.
 
-FAB's own filters let the address choose any operator by number for any column, parse dates without a zone (which
-our timestamps refuse) and know no "from … to". These know exactly what a list offers: text contains, a choice
-equals, numbers and days lie between.
+FAB's own filters let the address choose any operator by number for any column, parse dates without a zone
+(which our timestamps refuse) and know no "from … to". These know exactly what a list offers: text contains,
+a choice equals, numbers and days lie between.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from sqlalchemy import or_
 from app.kit import auth
 
 TEXT_LIMIT = 100
-"""Characters of a search that are looked at; nobody types more, and a longer pattern only burns the database."""
+"""Characters of a search that are looked at; nobody types more, and longer ones only burn the database."""
 
 NUMBER_LIMIT = Decimal(2**31 - 1)
 """Beyond it PostgreSQL refuses the comparison with an integer column."""

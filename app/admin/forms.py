@@ -7,6 +7,7 @@ from typing import Any
 
 from flask_appbuilder.fields import QuerySelectField, QuerySelectMultipleField
 from flask_babel import gettext
+from wtforms.fields.choices import SelectChoice
 
 from app.admin.interface import SafeInterface
 from app.contracts.problems import Problem
@@ -16,8 +17,8 @@ from app.kit.errors import EmbudoError
 def values_of(form: Any, columns: Iterable[str], interface: SafeInterface) -> dict[str, Any]:
     """The form's values under the names that commands know.
 
-    A many-to-one relation becomes the key under the name of its column (stage → stage_id), a many-to-many the list
-    of keys; empty text becomes None where the column may be empty.
+    A many-to-one relation becomes the key under the name of its column (stage → stage_id), a many-to-many the
+    list of keys; empty text becomes None where the column may be empty.
     """
     values: dict[str, Any] = {}
     for name in columns:
@@ -38,16 +39,23 @@ def values_of(form: Any, columns: Iterable[str], interface: SafeInterface) -> di
 
 def changes_of(values: dict[str, Any], row: Any, interface: SafeInterface) -> dict[str, Any]:
     """The values that differ from what the row has; fields the row does not have always count."""
-    missing = object()
-    changed = {}
-    for name, value in values.items():
+    missing: Any = object()
+
+    def differs(name: str, value: Any) -> bool:
         stored = getattr(row, name, missing)
-        if interface.is_relation(name) and stored is not missing:
+        if stored is missing:
+            return True
+        if interface.is_relation(name):
             related = interface.get_related_interface(name)
-            stored, value = {related.get_pk_value(other) for other in stored}, set(value)
-        if stored is missing or stored != value:
-            changed[name] = values[name]
-    return changed
+            return {related.get_pk_value(other) for other in stored} != set(value)
+        return bool(stored != value)
+
+    return {name: value for name, value in values.items() if differs(name, value)}
+
+
+def options(pairs: Iterable[tuple[Any, Any]]) -> list[SelectChoice]:
+    """Pairs of (value, label) as the choices of a SelectField."""
+    return [SelectChoice(value=value, label=str(label)) for value, label in pairs]
 
 
 def say(problem: Problem) -> str:

@@ -24,10 +24,11 @@ def csp_nonce() -> str:
 
 
 def page_policy() -> str:
-    """The Content-Security-Policy of our pages. Styles may be inline: Bootstrap's and our own progress bars are."""
+    """The Content-Security-Policy of our pages. Styles may be inline: badges carry their own colour."""
     return (
         f"default-src 'self'; script-src 'self' 'nonce-{csp_nonce()}'; style-src 'self' 'unsafe-inline'; "
-        "img-src 'self' data:; font-src 'self'; connect-src 'self'; frame-src 'self'; frame-ancestors 'none'; "
+        "img-src 'self' data:; font-src 'self'; connect-src 'self'; frame-src 'self'; "
+        "frame-ancestors 'none'; "
         "base-uri 'self'; form-action 'self'; object-src 'none'"
     )
 

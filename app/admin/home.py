@@ -1,7 +1,7 @@
 """The home page: what services count, how queues do, and what a newcomer should do next.
 
-Services add cards, charts, health rows and steps; none of them knows the others, and one that fails shows a dash
-instead of taking the page with it.
+Services add cards, charts, health rows and steps; none of them knows the others, and one that fails shows a
+dash instead of taking the page with it.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Series:
 
 @dataclass(frozen=True, kw_only=True)
 class Chart:
-    """A drawing on the home page; kind: bar | line | doughnut. data: one Series or several with the same labels."""
+    """A drawing on the home page; kind: bar | line | doughnut. data: one Series or several."""
 
     key: str
     title: Any
@@ -111,7 +111,7 @@ def init_home(app: Flask, view: HomeView) -> None:
     add_entry(view, HomeView.menu)
 
 
-def add(appbuilder: Any, *parts: Card | Chart | Health | Step) -> None:
+def add(_appbuilder: Any, *parts: Card | Chart | Health | Step) -> None:
     """Put cards, charts, health rows and steps on the current app's home page."""
     current_app.extensions["embudo_home"].extend(parts)
 
@@ -140,19 +140,21 @@ def _number(value: Any) -> str:
 
 def cards() -> list[dict[str, Any]]:
     """The numbers, as the page and its refresh show them."""
-    return [
-        {
-            "key": card.key,
-            "label": str(card.label),
-            "icon": card.icon,
-            "value": _ask(card.key, lambda card=card: _number(card.value()), "—"),
-            "hint": _ask(
-                card.key, lambda card=card: str(card.hint() if callable(card.hint) else card.hint or ""), ""
-            ),
-            "url": url_for(card.endpoint) if card.endpoint else "",
-        }
-        for card in _parts(Card)
-    ]
+    return [_shown_card(card) for card in _parts(Card)]
+
+
+def _shown_card(card: Card) -> dict[str, Any]:
+    def hint() -> str:
+        return str(card.hint() if callable(card.hint) else card.hint or "")
+
+    return {
+        "key": card.key,
+        "label": str(card.label),
+        "icon": card.icon,
+        "value": _ask(card.key, lambda: _number(card.value()), "—"),
+        "hint": _ask(card.key, hint, ""),
+        "url": url_for(card.endpoint) if card.endpoint else "",
+    }
 
 
 def charts() -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """One page of a list, read from an address that anybody may have tampered with.
 
-Every parameter is checked against what the list offers; what does not fit is left out, so there is nothing that
-could fail in the database.
+Every parameter is checked against what the list offers; what does not fit is left out, so there is nothing
+that could fail in the database.
 """
 
 from __future__ import annotations
@@ -112,6 +112,7 @@ class Listing:
             yield {
                 "pk": self.view.datamodel.get_pk_value(item),
                 "title": self.view.title_of(item),
+                "changeable": self.view.changeable(item),
                 "cells": [make(item) for make in makers],
             }
 
@@ -185,7 +186,7 @@ class Listing:
             # An id that is none matches nothing, as one that nobody has.
             self._add(name, narrow.Equals, as_uuid(value) or "00000000-0000-0000-0000-000000000000")
             self._chip(f"{label}: {value}", f"f.{name}")
-        elif value and interface.is_string(name) or value and interface.is_text(name):
+        elif value and (interface.is_string(name) or interface.is_text(name)):
             self._add(name, narrow.Contains, value)
             self._chip(f"{label}: “{value}”", f"f.{name}")
         return Field(name=name, label=label, kind="text", value=value)

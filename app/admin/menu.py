@@ -1,7 +1,7 @@
 """The sidebar: sections in a fixed order, filled by the services, showing each person what they may open.
 
-FAB keeps a permission per menu entry beside the one per view, and the two drift apart. Here an entry is visible
-exactly when the page behind it may be read.
+FAB keeps a permission per menu entry beside the one per view, and the two drift apart. Here an entry is
+visible exactly when the page behind it may be read.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class _Entry:
 class MenuEntry:
     """Where a screen stands in the sidebar.
 
-    section: key of SECTIONS. label: lazy string. icon: Font Awesome class. position: order within the section.
+    section: key of SECTIONS. label: lazy string. icon: Font Awesome class. position: order in the section.
     endpoint: another page of the view than its default one. shown_if: further condition, asked per request.
     """
 
@@ -80,7 +80,7 @@ def add_entry(view: Any, menu: MenuEntry) -> None:
 def may_open(view: Any, method: str | None = None) -> bool:
     """Whether the current user may use a view's method, by default its start page."""
     permission = "can_" + view.get_method_permission(method or view.default_view)
-    return bool(current_app.appbuilder.sm.has_access(permission, view.class_permission_name))  # type: ignore[attr-defined]
+    return bool(view.appbuilder.sm.has_access(permission, view.class_permission_name))
 
 
 def sidebar() -> list[dict[str, Any]]:

@@ -43,7 +43,7 @@ def error_page(status: int, title: str, detail: str) -> Any:
             "admin/error.html", title=heading, sentence=sentence, status=status, request_id=request_id(),
             appbuilder=current_app.appbuilder, base_template="admin/base.html",  # type: ignore[attr-defined]
         )  # fmt: skip
-    except Exception:  # the database may be what failed, and the sidebar asks it
+    except Exception:  # noqa: BLE001 (the database may be what failed, and the sidebar asks it)
         page = render_template(
             "admin/error_bare.html", title=heading, sentence=sentence, request_id=request_id()
         )

@@ -1,7 +1,7 @@
 """Who may do what: FAB's users and roles, read once per request, and turned into the Principal of all doors.
 
-The four roles of the product are what the code says; set-up writes them anew at every release. Whoever wants a
-different one copies a role under a new name.
+The four roles of the product are what the code says; set-up writes them anew at every release. Whoever wants
+a different one copies a role under a new name.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from app.kit.db import db, transaction, utcnow
 from app.kit.errors import Forbidden
 
 ADMIN = "Admin"
-"""The role that may everything; the others' rights are declared by the screens, their API scopes in kit.auth."""
+"""The role that may everything. The others' rights are declared by the screens, API scopes in kit.auth."""
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 """Methods that change nothing, hence need no CSRF token."""
@@ -140,7 +140,7 @@ def setup_security(app: Flask) -> tuple[str, str] | None:
     """Write permissions and roles for every served screen, and the first user; idempotent.
 
     Returns the first user's name and generated password (to be shown once), or None when there was nothing to
-    generate. Permissions of screens that are not served here stay as they are: another process may serve them.
+    generate. Permissions of screens that are not served here stay: another process may serve them.
     """
     with app.app_context():
         with transaction() as session:

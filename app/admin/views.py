@@ -1,8 +1,8 @@
 """The screens that services build on: lists, forms and pages that cannot be tampered into an error.
 
-FAB keeps filters on the view (shared by all threads), lets the address choose page sizes and columns, swallows
-errors of a save, and sends people "back" to a page of long ago. These views replace all of that; what is left of
-FAB is routes, permissions, forms and queries.
+FAB keeps filters on the view (shared by all threads), lets the address choose page sizes and columns,
+swallows errors of a save, and sends people "back" to a page of long ago. These views replace all of that;
+what is left of FAB is routes, permissions, forms and queries.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from wtforms.fields.core import UnboundField
 
 from app.admin.cells import Choices, badge, label_of, shown
 from app.admin.filters import IsNull, OwnOnly
-from app.admin.forms import changes_of, place, say, values_of
+from app.admin.forms import changes_of, options, place, say, values_of
 from app.admin.interface import CommandInterface
 from app.admin.listing import Listing
 from app.admin.menu import MenuEntry, may_open
@@ -108,26 +108,29 @@ class PageView(Screen, BaseView):  # type: ignore[misc]
 
 
 class SafeView(Screen, ModelView):  # type: ignore[misc]
-    """FAB's CRUD view with every known way to a wrong answer closed; see CommandView for what services use."""
+    """FAB's CRUD view with every known way to a wrong answer closed; services use CommandView."""
 
     quick_search: ClassVar[list[str]] = []
     choices: ClassVar[Mapping[str, Choices | Callable[[], Choices]]] = {}
+    eager: ClassVar[tuple[str, ...]] = ()
     cells: ClassVar[Mapping[str, Callable[[Any], Any]]] = {}
     empty_text: ClassVar[Any] = _l("Nothing here yet.")
     list_template = "admin/list.html"
     show_template = "admin/show.html"
     add_template = edit_template = "admin/form.html"
-    exclude_route_methods: ClassVar[set[str]] = {"download"}
+    exclude_route_methods: set[str] = {"download"}
     delete_question: ClassVar[Any] = _l("Delete “%(title)s”? This cannot be undone.")
 
     def __init__(self, **kwargs: Any) -> None:
         # Copies: FAB fills these in place, and class attributes are shared by all apps of a process.
-        own = dict(self.method_permission_name or {})
+        own: dict[str, str] = dict(self.method_permission_name or {})  # type: ignore[has-type]
         actions = {name: "write" for name in dir(type(self)) if hasattr(getattr(type(self), name), "_action")}
         self.method_permission_name = {**METHODS, **actions, **own}
-        self.label_columns = dict(self.label_columns or {})
-        self.search_columns = list(self.search_columns or [])
+        self.label_columns = dict(self.label_columns or {})  # type: ignore[has-type]
+        self.search_columns = [*(self.search_columns or [])]  # type: ignore[has-type]
         super().__init__(**kwargs)
+        shown_relations = [name for name in self.list_columns if self.datamodel.is_relation(name)]
+        self.datamodel.eager = (*self.eager, *shown_relations)
         self.orderable = {name for name in self.order_columns or [] if self._sortable(name)}
 
     def _sortable(self, name: str) -> bool:
@@ -148,15 +151,15 @@ class SafeView(Screen, ModelView):  # type: ignore[misc]
     def _choice_field(self, name: str) -> Any:
         nullable = self.datamodel.is_nullable(name)
 
-        def options() -> list[tuple[str, str]]:
+        def offered() -> Any:
             choices = self.choices_of(name)
             blank = [("", "")] if nullable else []
-            return blank + [(str(value), label_of(value, choices)) for value in choices]
+            return options(blank + [(str(value), label_of(value, choices)) for value in choices])
 
         return SelectField(
             self.label_columns.get(name),
             description=(self.description_columns or {}).get(name, ""),
-            choices=options,
+            choices=offered,
             validators=[validators.Optional() if nullable else validators.InputRequired()],
         )
 
@@ -181,7 +184,8 @@ class SafeView(Screen, ModelView):  # type: ignore[misc]
         for name in ("name", "title"):
             if value := getattr(row, name, None):
                 return str(value)
-        return str(row) if type(row).__str__ is not object.__str__ else str(self.show_title)
+        words = str(row)
+        return str(self.show_title) if words.startswith("<") else words
 
     def cell_maker(self, name: str) -> Callable[[Any], Any]:
         """How a column's value is shown."""
@@ -203,6 +207,10 @@ class SafeView(Screen, ModelView):  # type: ignore[misc]
         if row is None:
             abort(404)
         return row
+
+    def changeable(self, row: Any) -> bool:
+        """Whether this very row may be edited and deleted by who may edit and delete here."""
+        return True
 
     def show_context(self, row: Any) -> dict[str, Any]:
         """Further variables for an own show template."""
@@ -296,7 +304,7 @@ class SafeView(Screen, ModelView):  # type: ignore[misc]
 
 
 class CommandView(SafeView):
-    """Lists, forms and a show page for a model that is written by commands (datamodel = CommandInterface(…))."""
+    """Lists, forms and a show page for a model written by commands (datamodel = CommandInterface(…))."""
 
     def __init__(self, **kwargs: Any) -> None:
         missing = {what for what in ("add", "edit", "delete") if not self.datamodel.can(what)}
@@ -329,6 +337,8 @@ class CommandView(SafeView):
         """Change a row: form, then the edit command with what differs."""
         row = self.find(pk)
         pk = self.datamodel.get_pk_value(row)
+        if not self.changeable(row):
+            abort(403)
         if request.method == "GET":
             form = self.edit_form(obj=row)
             self.prefill_form(form, pk)
@@ -362,6 +372,8 @@ class CommandView(SafeView):
         """Run the delete command."""
         row = self.find(pk)
         pk = self.datamodel.get_pk_value(row)
+        if not self.changeable(row):
+            abort(403)
         try:
             self.datamodel.delete(pk)
         except (NotFound, Forbidden):
