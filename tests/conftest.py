@@ -18,12 +18,14 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from app import create_app
+from app import create_app, services
 from app.kit import auth, db, jobs, relay
 from app.kit.cli import setup
 from app.kit.redis_client import redis
 from app.kit.redis_server import ensure
 from config import Config
+
+services.load_models(services.SERVICES.values())
 
 BINDS = ("platform", "whatsapp", "leads", "email")
 ADMIN_PASSWORD = "correct horse battery"
@@ -122,7 +124,7 @@ def config(tmp_path_factory: pytest.TempPathFactory, redis_url: str, databases: 
     folder = tmp_path_factory.mktemp("instance")
     made = Config.from_env(
         {
-            "SECRET_KEY": "a secret of the tests, long enough to be one",
+            "SECRET_KEY": "a secret of the tests and long enough to be one",
             "ADMIN_PASSWORD": ADMIN_PASSWORD,
             "REDIS_URL": redis_url,
             "EMBUDO_INSTANCE": str(folder),
@@ -144,11 +146,24 @@ def databases(
     made.remove()
 
 
+class FreshClient(FlaskClient):
+    """A test client whose requests have an app context of their own, as in production.
+
+    Flask reuses the context that the test stands in, and with it `g`: the second request would be the first's user.
+    """
+
+    def open(self, *args: Any, **options: Any) -> Any:
+        """Send a request."""
+        with db.own_context():
+            return super().open(*args, **options)
+
+
 @pytest.fixture(scope="session")
 def session_app(config: Config, databases: Databases) -> Iterator[Flask]:
     """The app, set up once; tests use `app`, which begins with clean databases."""
     app = create_app(config, role="web")
     app.testing = True
+    app.test_client_class = FreshClient
     result = app.test_cli_runner().invoke(setup)
     assert result.exit_code == 0, result.output
     db.dispose_engines(app)

@@ -98,6 +98,11 @@ def outbox_tables(base: Any, service: str) -> tuple[Any, Any]:
     return Outbox, Inbox
 
 
+def tables_of(service: str) -> tuple[Any, Any]:
+    """(outbox, inbox) classes of a service whose models are loaded."""
+    return _outboxes[service], _inboxes[service]
+
+
 def publish(event: Event) -> None:
     """Record that `event` happened; it leaves after the running transaction has committed."""
     listeners = list(LISTENERS.get(type(event), ()))

@@ -91,6 +91,7 @@ def _take(client: Any, services: list[str]) -> set[tuple[str, str]]:
 def _sweep(services: list[str]) -> set[tuple[str, str]]:
     """What the databases say is due, whatever was rung or lost."""
     what: set[tuple[str, str]] = set()
+    _guarded(_beat, services)
     for service in services:
         with db.own_context():
             _guarded(_confirm, service)
@@ -100,7 +101,6 @@ def _sweep(services: list[str]) -> set[tuple[str, str]]:
         with db.own_context():
             if _guarded(job.due):
                 what.add((job.name.partition(".")[0], f"job:{job.name}"))
-    _guarded(_beat, services)
     return what
 
 

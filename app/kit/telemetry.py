@@ -26,7 +26,7 @@ HIDDEN_KEYS = re.compile(
 )
 """Field names whose values never go into a log."""
 
-EMAIL = re.compile(r"[\w.+%-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}")
+EMAIL = re.compile(r"[^\s@<>(),;:\"\[\]]{1,64}@[^\s@<>(),;:'\"\[\]]{1,255}")
 PHONE = re.compile(r"(?<![\w.:-])(?:\+|whatsapp:\+?|%2B)\d[\d ().-]{6,18}\d|(?<![\w.:-])\d{9,15}(?![\w.:-])")
 BEARER = re.compile(r"\b(Bearer|Basic)\s+[\w.~+/=-]{6,}", re.IGNORECASE)
 API_KEY = re.compile(r"\bemb_[\w-]{8,}")

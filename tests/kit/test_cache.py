@@ -1,0 +1,59 @@
+"""The cache: never stale after a write, never in the way without Redis."""
+
+from __future__ import annotations
+
+from flask import Flask
+
+from app.kit import cache, db
+from app.kit.redis_client import connect
+
+
+def test_what_was_put_is_found(app: Flask) -> None:
+    value, token = cache.get("lead:1")
+    assert value is None
+    assert cache.put("lead:1", {"name": "Ana"}, token)
+    assert cache.get("lead:1")[0] == {"name": "Ana"}
+
+
+def test_a_reader_who_loaded_the_old_row_cannot_store_it_after_the_write(app: Flask) -> None:
+    _, token = cache.get("lead:1")  # the reader asks, and goes to the database
+    with db.transaction():
+        cache.invalidate("lead:1")  # meanwhile a writer changes the row
+    assert not cache.put("lead:1", "old", token)
+    assert cache.get("lead:1")[0] is None
+
+
+def test_a_reader_who_comes_between_the_write_and_its_commit_cannot_store_the_old_row(app: Flask) -> None:
+    with db.transaction():
+        cache.invalidate("lead:1")
+        _, token = cache.get("lead:1")
+        stored_before = cache.put("lead:1", "old", token)
+    assert not stored_before
+    assert not cache.put("lead:1", "old", token)
+    assert cache.get("lead:1")[0] is None
+
+
+def test_after_the_commit_the_new_row_can_be_stored(app: Flask) -> None:
+    with db.transaction():
+        cache.invalidate("lead:1")
+    _, token = cache.get("lead:1")
+    assert cache.put("lead:1", "new", token)
+    assert cache.get("lead:1")[0] == "new"
+
+
+def test_a_write_that_is_rolled_back_leaves_the_cache_usable(app: Flask) -> None:
+    try:
+        with db.transaction():
+            cache.invalidate("lead:1")
+            raise RuntimeError
+    except RuntimeError:
+        pass
+    assert cache.get("lead:1")[0] is None
+
+
+def test_without_redis_every_look_up_is_a_miss(app: Flask, monkeypatch) -> None:
+    monkeypatch.setitem(app.extensions, "embudo_redis", connect("unix:///nowhere/redis.sock"))
+    value, token = cache.get("lead:1")
+    assert value is None
+    assert not cache.put("lead:1", "x", token)
+    cache.invalidate("lead:1")

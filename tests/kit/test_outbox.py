@@ -1,0 +1,216 @@
+"""Events: never lost, never handled twice, never blocking others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from flask import Flask
+from sqlalchemy import select
+
+from app.contracts.events import LeadCaptured, LeadCreated, LeadUpdated
+from app.kit import db, jobs, outbox, relay
+from app.kit.redis_client import redis
+
+LeadsOutbox, LeadsInbox = outbox.tables_of("leads")
+EmailOutbox, EmailInbox = outbox.tables_of("email")
+
+
+def a_lead_created(**fields: Any) -> LeadCreated:
+    """An event two services listen to."""
+    base = {
+        "lead_id": db.new_id(), "lead_name": "Ana", "email": None, "phone": None, "company": None, "source": "api",
+        "language": "es", "stage": "new",
+    }  # fmt: skip
+    return LeadCreated(**{**base, **fields})
+
+
+@pytest.fixture
+def handled(app: Flask, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """Replaces what listeners do on lead.created by noting it: (service, lead id)."""
+    seen: list[tuple[str, str]] = []
+
+    def noting(service: str) -> Callable[[LeadCreated], None]:
+        def note(event: LeadCreated) -> None:
+            seen.append((service, event.lead_id))
+
+        return note
+
+    handlers = {service: {LeadCreated: noting(service)} for service in app.extensions["embudo_services"]}
+    monkeypatch.setitem(app.extensions, "embudo_handlers", handlers)
+    return seen
+
+
+def publish(event: Any) -> None:
+    """As a command does."""
+    with db.transaction():
+        outbox.publish(event)
+
+
+def test_an_event_reaches_every_listener_once(handled: list[Any], drain: Callable[[], None]) -> None:
+    event = a_lead_created()
+    publish(event)
+    drain()
+    assert sorted(handled) == [("email", event.lead_id), ("whatsapp", event.lead_id)]
+
+
+def test_an_event_that_was_rolled_back_never_leaves(handled: list[Any], drain: Callable[[], None]) -> None:
+    with pytest.raises(RuntimeError), db.transaction():
+        outbox.publish(a_lead_created())
+        raise RuntimeError
+    drain()
+    assert handled == []
+
+
+def test_a_confirmed_event_is_not_handed_over_again(handled: list[Any], drain: Callable[[], None]) -> None:
+    publish(a_lead_created())
+    drain()
+    row = db.db.session.scalars(select(LeadsOutbox)).one()
+    assert row.pending == []
+    assert row.delivered_at is not None
+    assert not outbox.due("leads")
+
+
+def test_when_redis_forgets_everything_nothing_is_lost_or_doubled(
+    handled: list[Any], drain: Callable[[], None]
+) -> None:
+    first, second = a_lead_created(), a_lead_created()
+    publish(first)
+    drain()
+    publish(second)
+    relay.pass_once()  # handed over to Redis …
+    redis().flushdb()  # … which loses it before anybody looked
+    drain()
+    expected = [(service, event.lead_id) for event in (first, second) for service in ("email", "whatsapp")]
+    assert sorted(handled) == sorted(expected)
+
+
+def test_a_lost_nudge_costs_only_the_time_to_the_next_sweep(handled: list[Any], drain: Callable[[], None]) -> None:
+    event = a_lead_created()
+    publish(event)
+    redis().delete(jobs.nudge_key("leads"))
+    drain()
+    assert ("email", event.lead_id) in handled
+
+
+def test_a_repeated_letter_is_a_no_op(app: Flask, handled: list[Any]) -> None:
+    publish(a_lead_created())
+    letter = outbox.as_cloud_event(db.db.session.scalars(select(LeadsOutbox)).one())
+    outbox.receive("email", letter)
+    outbox.receive("email", letter)
+    assert [service for service, _ in handled] == ["email"]
+
+
+def test_a_failing_handler_leaves_nothing_behind_and_is_tried_again(app: Flask, monkeypatch: Any) -> None:
+    calls: list[int] = []
+
+    def fails_once(event: LeadCreated) -> None:
+        calls.append(1)
+        db.db.session.add(
+            EmailOutbox(name="email.sent", version=1, subject=event.lead_id, data={}, pending=[])
+        )
+        if len(calls) == 1:
+            raise RuntimeError("the neighbour ana@example.com is ill")
+
+    monkeypatch.setitem(app.extensions, "embudo_handlers", {"email": {LeadCreated: fails_once}})
+    publish(a_lead_created())
+    letter = outbox.as_cloud_event(db.db.session.scalars(select(LeadsOutbox)).one())
+    again = outbox.receive("email", letter)
+    assert again is not None
+    assert db.db.session.scalar(select(EmailOutbox.id)) is None
+    row = db.db.session.scalars(select(EmailInbox)).one()
+    assert (row.state, row.attempts) == ("failing", 1)
+    assert "ana@example.com" not in row.error
+    assert outbox.receive("email", letter) is None
+    db.db.session.expire_all()
+    assert db.db.session.scalars(select(EmailInbox)).one().state == "done"
+    assert db.db.session.scalar(select(EmailOutbox.subject)) == letter["data"]["lead_id"]
+
+
+def test_a_handler_that_always_fails_becomes_a_dead_letter_that_can_be_replayed(
+    app: Flask, monkeypatch: Any, drain: Callable[[], None]
+) -> None:
+    broken = True
+    handled: list[str] = []
+
+    def sometimes(event: LeadCreated) -> None:
+        if broken:
+            raise RuntimeError("no")
+        handled.append(event.lead_id)
+
+    monkeypatch.setitem(app.extensions, "embudo_handlers", {"email": {LeadCreated: sometimes}, "whatsapp": {}})
+    publish(a_lead_created())
+    letter = outbox.as_cloud_event(db.db.session.scalars(select(LeadsOutbox)).one())
+    results = [outbox.receive("email", letter) for _ in range(outbox.HANDLER_ATTEMPTS)]
+    assert results[-1] is None
+    assert all(results[:-1])
+    row = db.db.session.scalars(select(EmailInbox)).one()
+    assert row.state == "dead"
+    broken = False
+    outbox.replay("email", row.event_id, row.handler)
+    drain()
+    assert handled == [letter["data"]["lead_id"]]
+
+
+def test_one_failing_listener_does_not_stop_the_other(
+    app: Flask, monkeypatch: Any, drain: Callable[[], None]
+) -> None:
+    handled: list[str] = []
+
+    def fails(_event: LeadCreated) -> None:
+        raise RuntimeError
+
+    def works(event: LeadCreated) -> None:
+        handled.append(event.lead_id)
+
+    monkeypatch.setitem(
+        app.extensions, "embudo_handlers", {"email": {LeadCreated: fails}, "whatsapp": {LeadCreated: works}}
+    )
+    event = a_lead_created()
+    publish(event)
+    drain()
+    assert handled == [event.lead_id]
+    assert db.db.session.scalars(select(LeadsOutbox)).one().pending == ["email"]
+
+
+def test_an_event_of_a_newer_release_is_tolerated(app: Flask) -> None:
+    publish(a_lead_created())
+    letter = outbox.as_cloud_event(db.db.session.scalars(select(LeadsOutbox)).one())
+    newer = {**letter, "data": {**letter["data"], "colour": "blue"}}
+    assert outbox.receive("email", newer) is None
+    assert outbox.receive("email", {**letter, "type": "embudo.lead.sang.v1"}) is None
+
+
+def test_an_event_without_listeners_is_kept_for_the_record_only(app: Flask) -> None:
+    publish(LeadUpdated(lead_id=db.new_id(), version_number=2))
+    assert db.db.session.scalars(select(LeadsOutbox)).one().delivered_at is not None
+
+
+def test_the_age_of_the_oldest_event_is_reported(app: Flask) -> None:
+    publish(a_lead_created())
+    report = {item.service: item for item in outbox.health()}
+    assert report["leads"].waiting == 1
+    assert report["leads"].oldest_seconds is not None
+    assert report["email"].waiting == 0
+
+
+def test_a_letter_looks_like_a_cloud_event(app: Flask) -> None:
+    publish(a_lead_created())
+    letter = outbox.as_cloud_event(db.db.session.scalars(select(LeadsOutbox)).one())
+    assert letter["specversion"] == "1.0"
+    assert letter["type"] == "embudo.lead.created.v1"
+    assert letter["source"] == "/embudo/leads"
+    assert outbox.dumps(letter) == outbox.dumps(dict(reversed(letter.items())))
+
+
+def test_captured_leads_go_to_the_leads_service(app: Flask, drain: Callable[[], None]) -> None:
+    with db.transaction():
+        outbox.publish(
+            LeadCaptured(
+                capture_id="c1", conversation_id=db.new_id(), contact_id=db.new_id(), channel="simulator",
+                language="es", fields={"name": "Ana"},
+            )  # fmt: skip
+        )
+    drain()
+    assert db.db.session.scalars(select(LeadsInbox)).one().state == "done"

@@ -1,0 +1,97 @@
+"""Breaker, bucket and back-off, with the state that all processes share."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from flask import Flask
+
+from app.kit.errors import Misconfigured, Permanent, RateLimited, Temporary, Unknown
+from app.kit.redis_client import connect, redis
+from app.kit.resilience import BreakerOpen, TokenBucket, backoff, breaker, breaker_open
+
+
+def fail(error: Exception, *, failures: int = 3) -> None:
+    """One guarded call that ends so."""
+    with pytest.raises(type(error)), breaker("twilio", failures=failures, open_seconds=60):
+        raise error
+
+
+def test_a_breaker_opens_after_failures_in_a_row_and_refuses_without_calling(app: Flask) -> None:
+    for _ in range(3):
+        fail(Temporary("down"))
+    called = False
+    with pytest.raises(BreakerOpen), breaker("twilio"):
+        called = True
+    assert not called
+    assert breaker_open("twilio")
+
+
+def test_an_answer_in_between_starts_the_count_again(app: Flask) -> None:
+    for _ in range(2):
+        fail(Temporary("down"))
+    with breaker("twilio", failures=3):
+        pass
+    fail(Temporary("down"))
+    assert not breaker_open("twilio")
+
+
+@pytest.mark.parametrize("error", [RateLimited("slow down"), Permanent("bad number")])
+def test_a_provider_that_answers_is_not_broken(app: Flask, error: Exception) -> None:
+    for _ in range(5):
+        fail(error)
+    assert not breaker_open("twilio")
+
+
+def test_unknown_outcomes_count(app: Flask) -> None:
+    for _ in range(3):
+        fail(Unknown("time-out"))
+    assert breaker_open("twilio")
+
+
+def test_wrong_credentials_open_the_breaker_at_once(app: Flask) -> None:
+    fail(Misconfigured("bad token"), failures=50)
+    assert breaker_open("twilio")
+
+
+def test_after_the_pause_one_probe_goes_through_and_closes_the_breaker(app: Flask) -> None:
+    for _ in range(3):
+        fail(Temporary("down"))
+    redis().delete("embudo:breaker:twilio:pause")
+    with breaker("twilio"):
+        with pytest.raises(BreakerOpen), breaker("twilio"):
+            pass
+    assert not breaker_open("twilio")
+
+
+def test_breakers_let_everything_through_without_redis(app: Flask, monkeypatch) -> None:
+    monkeypatch.setitem(app.extensions, "embudo_redis", connect("unix:///nowhere/redis.sock"))
+    for _ in range(5):
+        fail(Temporary("down"))
+    with breaker("twilio"):
+        pass
+
+
+def test_a_bucket_gives_its_burst_and_then_says_how_long_to_wait(app: Flask) -> None:
+    bucket = TokenBucket(name="account", rate=0.5, burst=3)
+    assert [bucket.take() for _ in range(3)] == [0.0, 0.0, 0.0]
+    assert 0 < bucket.take() <= 2
+
+
+def test_a_bucket_fills_again_with_time(app: Flask) -> None:
+    bucket = TokenBucket(name="account", rate=2, burst=1)
+    bucket.take()
+    redis().hset("embudo:bucket:account", "at", time.time() - 1)
+    assert bucket.take() == 0.0
+
+
+def test_a_bucket_lets_everything_through_without_redis(app: Flask, monkeypatch) -> None:
+    monkeypatch.setitem(app.extensions, "embudo_redis", connect("unix:///nowhere/redis.sock"))
+    assert TokenBucket(name="account", rate=1, burst=1).take() == 0.0
+
+
+def test_back_off_follows_its_steps_with_jitter_and_then_stays() -> None:
+    assert 24 <= backoff(1, [30, 120]) <= 36
+    assert 96 <= backoff(2, [30, 120]) <= 144
+    assert 96 <= backoff(99, [30, 120]) <= 144

@@ -1,0 +1,84 @@
+"""What may not be in a log is not in it, wherever it came from."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.kit import telemetry
+from app.kit.telemetry import masked
+
+SECRETS = [
+    "ana.garcia+ventas@example.com",
+    "+34 612 345 678",
+    "+5491155551234",
+    "whatsapp:+34612345678",
+    "34612345678",
+    "Bearer EAAGm0PX4ZCpsBAKZCZBs",
+    "emb_0123456789abcdef",
+    "redis://user:pa55word@host",
+]
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+def test_personal_data_and_keys_are_masked_inside_sentences(secret: str) -> None:
+    text = masked(f"could not deliver to {secret}, giving up")
+    for part in ("ana.garcia", "612", "5491155551234"[:9], "EAAGm0PX4", "0123456789abc", "pa55word"):
+        assert part not in text or part not in secret
+
+
+@pytest.mark.parametrize(
+    "harmless",
+    ["2026-11-24T04:53:41", "01a20bd8-c478-70b0-9aa5-b585a9bfd738", "took 12345 ms", "status 200", "port 8080"],
+)
+def test_ordinary_facts_stay_readable(harmless: str) -> None:
+    assert masked(harmless) == harmless
+
+
+@given(st.emails())
+def test_no_address_survives(address: str) -> None:
+    assert address not in masked(f"could not reach <{address}>: refused")
+
+
+@pytest.fixture
+def lines() -> Callable[[], list[dict[str, Any]]]:
+    """The JSON lines logged so far."""
+    telemetry.configure_logging("INFO")
+    stream = io.StringIO()
+    (handler,) = [item for item in logging.getLogger().handlers if type(item) is logging.StreamHandler]
+    handler.setStream(stream)
+    return lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def test_fields_whose_names_give_them_away_are_hidden(lines: Callable[[], list[dict[str, Any]]]) -> None:
+    telemetry.get_logger("test").info("sent", to="somebody", auth_token="abc", lead_id="42", outcome="ok")
+    (line,) = lines()
+    assert (line["to"], line["auth_token"]) == ("***", "***")
+    assert (line["lead_id"], line["outcome"], line["service"]) == ("42", "ok", "test")
+
+
+def test_exception_texts_of_libraries_are_masked(lines: Callable[[], list[dict[str, Any]]]) -> None:
+    try:
+        raise RuntimeError("refused: {'ana@example.com': (550, b'no such user')}")
+    except RuntimeError:
+        logging.getLogger("some.library").exception("failed for %s", "+34 612 345 678")
+    text = json.dumps(lines())
+    assert "ana@example.com" not in text
+    assert "612" not in text
+    assert "no such user" in text
+
+
+def test_lines_carry_the_request_id_of_what_caused_the_work(lines: Callable[[], list[dict[str, Any]]]) -> None:
+    with telemetry.bound(request_id="abc12345", job="leads.x"):
+        telemetry.get_logger("leads").info("inside")
+    telemetry.get_logger("leads").info("outside")
+    inside, outside = lines()
+    assert (inside["request_id"], inside["job"]) == ("abc12345", "leads.x")
+    assert "request_id" not in outside
