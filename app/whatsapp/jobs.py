@@ -20,6 +20,7 @@ from app.kit.resilience import breaker
 from app.kit.telemetry import PROVIDER_CALLS, PROVIDER_SECONDS, get_logger
 from app.whatsapp.commands import intake, sending, talk
 from app.whatsapp.providers import SENDERS, Accepted
+from app.whatsapp.queries import inbound
 from app.whatsapp.queries import sending as sending_queries
 
 DRAIN_SECONDS = 60.0
@@ -50,16 +51,17 @@ def process_webhooks() -> None:
 
 
 def _handle_waiting(deadline: float) -> bool:
-    contacts = talk.contacts_waiting(utcnow(), intake.BATCH)
-    for contact_id in contacts:
+    """Handle one batch of contacts; whether anything was handled."""
+    handled = False
+    for contact_id in inbound.contacts_waiting(utcnow(), intake.BATCH):
         while time.monotonic() < deadline and _one(
             lambda contact_id=contact_id: talk.handle_next(contact_id),
             lambda error, contact_id=contact_id: talk.note_failure(contact_id, error),
             "message failed",
             contact_id=contact_id,
         ):
-            pass
-    return bool(contacts)
+            handled = True
+    return handled
 
 
 def _one(do: Callable[[], Any], note: Callable[[Exception], None], event: str, **fields: Any) -> bool:
@@ -77,7 +79,7 @@ def _one(do: Callable[[], Any], note: Callable[[Exception], None], event: str, *
 
 def webhooks_due() -> bool:
     """Whether process_webhooks has work."""
-    return intake.waiting(utcnow())
+    return inbound.any_due(utcnow())
 
 
 def send_messages() -> None:

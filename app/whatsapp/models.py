@@ -102,6 +102,7 @@ class Channel(Base):
     last_webhook_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     # After a refusal that concerns the whole account nobody on this channel is called before held_until.
     held_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    held_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     fault: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
 
@@ -229,7 +230,7 @@ class Message(Base):
 
     __tablename__ = "whatsapp_message"
     __table_args__ = (
-        UniqueConstraint("channel_id", "provider_id"),
+        UniqueConstraint("channel_id", "provider_id", "direction"),
         Index("ix_whatsapp_message_transcript", "contact_id", "position"),
         Index("ix_whatsapp_message_conversation", "conversation_id", "position"),
         Index("ix_whatsapp_message_created", "created_at"),

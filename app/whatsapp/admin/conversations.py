@@ -66,6 +66,7 @@ class ConversationView(CommandView):
     order_columns = ["name", "last_inbound_at"]
     base_order = ("last_inbound_at", "desc")
     show_columns = ["name", "phone", "channel", "mode"]
+    add_columns = edit_columns = ["name"]
     label_columns = {
         "name": _l("Contact"),
         "phone": _l("Phone"),

@@ -141,7 +141,7 @@ def list_flows(query: PageQuery) -> Page[FlowItem]:
 @bp.post("/flows")
 @needs("flows:write")
 @endpoint(body=FlowIn, out=FlowOut, status=201, tags=TAGS, summary="Add a flow")
-def add(body: FlowIn) -> Response:
+def add_flow(body: FlowIn) -> Response:
     """A draft may be unfinished; publishing checks it."""
     with transaction():
         row = commands.create_flow(body.name, body.document, by=current().name)
@@ -151,7 +151,7 @@ def add(body: FlowIn) -> Response:
 @bp.get("/flows/<uuid:flow_id>")
 @needs("flows:read")
 @endpoint(out=FlowOut, tags=TAGS, summary="A flow with its draft")
-def get(flow_id: UUID) -> Response:
+def get_flow(flow_id: UUID) -> Response:
     """The ETag goes into If-Match of the next PUT."""
     return answer(queries.flow(str(flow_id)))
 
@@ -159,7 +159,7 @@ def get(flow_id: UUID) -> Response:
 @bp.put("/flows/<uuid:flow_id>")
 @needs("flows:write")
 @endpoint(body=FlowChange, out=FlowOut, tags=TAGS, summary="Save the draft", also=CHANGED)
-def put(flow_id: UUID, body: FlowChange) -> Response:
+def put_flow(flow_id: UUID, body: FlowChange) -> Response:
     """Refused when somebody else saved meanwhile."""
     row = queries.flow(str(flow_id))
     require_match(row.revision)
@@ -176,7 +176,7 @@ def put(flow_id: UUID, body: FlowChange) -> Response:
 @bp.delete("/flows/<uuid:flow_id>")
 @needs("flows:write")
 @endpoint(status=204, tags=TAGS, summary="Archive a flow", also={409: ProblemDocument})
-def archive(flow_id: UUID) -> None:
+def archive_flow(flow_id: UUID) -> None:
     """Open conversations go on; no new one starts."""
     with transaction():
         commands.archive_flow(str(flow_id), by=current().name)
@@ -185,7 +185,7 @@ def archive(flow_id: UUID) -> None:
 @bp.post("/flows/<uuid:flow_id>/validate")
 @needs("flows:read")
 @endpoint(out=Findings, tags=TAGS, summary="Everything that is wrong with the draft")
-def validate(flow_id: UUID) -> Findings:
+def validate_flow(flow_id: UUID) -> Findings:
     """All at once, each with its node."""
     problems = engine.validate(queries.flow(str(flow_id)).draft)
     blocking = {id(item) for item in engine.blocking(problems)}
@@ -206,7 +206,7 @@ def validate(flow_id: UUID) -> Findings:
 @bp.post("/flows/<uuid:flow_id>/publish")
 @needs("flows:publish")
 @endpoint(out=VersionItem, status=201, tags=TAGS, summary="Publish the draft", also={422: ProblemDocument})
-def publish(flow_id: UUID) -> Response:
+def publish_flow(flow_id: UUID) -> Response:
     """Makes an immutable version. Conversations that run stay on theirs."""
     with transaction():
         version = commands.publish_flow(str(flow_id), by=current().name)
@@ -219,7 +219,7 @@ def publish(flow_id: UUID) -> Response:
 @bp.get("/flows/<uuid:flow_id>/versions")
 @needs("flows:read")
 @endpoint(out=Page[VersionItem], tags=TAGS, summary="Published versions, newest first")
-def list_versions(flow_id: UUID) -> Page[VersionItem]:
+def list_flow_versions(flow_id: UUID) -> Page[VersionItem]:
     """Without their documents."""
     rows = queries.versions(str(flow_id))
     items = [
@@ -231,7 +231,7 @@ def list_versions(flow_id: UUID) -> Page[VersionItem]:
 @bp.get("/flows/<uuid:flow_id>/versions/<int:number>")
 @needs("flows:read")
 @endpoint(out=VersionOut, tags=TAGS, summary="A published version")
-def get_version(flow_id: UUID, number: int) -> VersionOut:
+def get_flow_version(flow_id: UUID, number: int) -> VersionOut:
     """It never changes."""
     row = queries.version(str(flow_id), number)
     return VersionOut(
@@ -242,7 +242,7 @@ def get_version(flow_id: UUID, number: int) -> VersionOut:
 @bp.post("/flows/<uuid:flow_id>/versions/<int:number>/restore")
 @needs("flows:write")
 @endpoint(out=FlowOut, tags=TAGS, summary="Make the draft equal to a version")
-def restore(flow_id: UUID, number: int) -> Response:
+def restore_flow_version(flow_id: UUID, number: int) -> Response:
     """Publishes nothing."""
     with transaction():
         row = commands.restore_version(str(flow_id), number, by=current().name)

@@ -22,7 +22,7 @@ TAGS = ("runs",)
 @bp.post("/start")
 @needs("conversations:write")
 @endpoint(body=StartIn, out=StartedOut, status=201, tags=TAGS, summary="Start a flow for a phone number")
-def start(body: StartIn) -> Response:
+def start_run_for(body: StartIn) -> Response:
     """The first messages leave at once; follow the run at its Location."""
     principal = current()
     if principal.own_only:
@@ -48,7 +48,7 @@ def start(body: StartIn) -> Response:
 @bp.get("/status/<uuid:run_id>")
 @needs("status:read")
 @endpoint(out=RunOut, tags=TAGS, summary="The state of a run")
-def status(run_id: UUID) -> RunOut:
+def show_run(run_id: UUID) -> RunOut:
     """Where it stands, what was answered so far, and every message with its state."""
     row = queries.conversation(str(run_id), current())
     return RunOut(

@@ -59,7 +59,7 @@ class AnswerIn(Body):
 @endpoint(
     body=SimulationIn, out=SimulationOut, status=201, tags=TAGS, summary="Try a flow out", also={422: ProblemDocument}
 )
-def start(flow_id: UUID, body: SimulationIn) -> Response:
+def start_simulation(flow_id: UUID, body: SimulationIn) -> Response:
     """The same engine as in production; kept for half an hour."""
     flow = flows.flow(str(flow_id))
     session = dry_run.start(flow.draft if body.document is None else body.document, flow.name)
@@ -69,7 +69,7 @@ def start(flow_id: UUID, body: SimulationIn) -> Response:
 @bp.post("/simulations/<uuid:session_id>/messages")
 @needs("flows:read")
 @endpoint(body=AnswerIn, out=SimulationOut, tags=TAGS, summary="Answer in a try-out", also={409: ProblemDocument})
-def say(session_id: UUID, body: AnswerIn) -> dict[str, Any]:
+def answer_simulation(session_id: UUID, body: AnswerIn) -> dict[str, Any]:
     """Answers with the whole try-out."""
     if not body.text and not body.choice:
         raise BadRequest("Send text or choice.")
@@ -79,6 +79,6 @@ def say(session_id: UUID, body: AnswerIn) -> dict[str, Any]:
 @bp.delete("/simulations/<uuid:session_id>")
 @needs("flows:read")
 @endpoint(status=204, tags=TAGS, summary="Forget a try-out")
-def stop(session_id: UUID) -> None:
+def stop_simulation(session_id: UUID) -> None:
     """Also when it is gone already."""
     dry_run.stop(str(session_id))

@@ -80,7 +80,7 @@ def open_chat(body: ChatIn) -> Response:
 @bp.get("/simulator/chats/<uuid:chat_id>/messages")
 @needs(NEEDS)
 @endpoint(query=ChatQuery, out=ChatPage, tags=TAGS, summary="What was said")
-def messages(chat_id: UUID, query: ChatQuery) -> dict[str, Any]:
+def list_chat_messages(chat_id: UUID, query: ChatQuery) -> dict[str, Any]:
     """Both sides, in order."""
     rows, following = chats.messages(str(chat_id), query.after, by=current())
     items = [
@@ -100,7 +100,7 @@ def messages(chat_id: UUID, query: ChatQuery) -> dict[str, Any]:
 @bp.post("/simulator/chats/<uuid:chat_id>/messages")
 @needs(NEEDS)
 @endpoint(body=SayIn, status=202, tags=TAGS, summary="Say something")
-def say(chat_id: UUID, body: SayIn) -> tuple[dict[str, str], int]:
+def say_in_chat(chat_id: UUID, body: SayIn) -> tuple[dict[str, str], int]:
     """Answered at once; the reply comes as soon as the bot has one."""
     if not body.text and not body.choice:
         raise BadRequest("Send text or choice.")
@@ -113,6 +113,6 @@ def say(chat_id: UUID, body: SayIn) -> tuple[dict[str, str], int]:
 @bp.delete("/simulator/chats/<uuid:chat_id>")
 @needs(NEEDS)
 @endpoint(status=204, tags=TAGS, summary="Close a chat")
-def close(chat_id: UUID) -> None:
+def close_chat(chat_id: UUID) -> None:
     """The conversation stays in the transcript."""
     chats.close(str(chat_id), by=current())

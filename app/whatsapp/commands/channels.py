@@ -68,7 +68,7 @@ def change_channel(channel_id: str, changes: Mapping[str, Any]) -> Channel:
     if stored is not None:
         row.credentials = stored
         row.address = address or row.address
-        row.fault = row.held_until = None  # whatever was wrong, try with the new ones at once
+        row.fault = row.held_until = row.held_at = None  # whatever was wrong, try with the new ones at once
     after_commit("whatsapp doors", queries.forget_doors)
     return row
 

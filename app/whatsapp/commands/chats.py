@@ -77,11 +77,7 @@ def close(chat_id: str, *, by: Principal) -> None:
 
 def _contact_id(chat: dict[str, Any]) -> str | None:
     known = (Contact.channel_id == chat["channel_id"], Contact.user_id == chat["user_id"])
-    found = db.session.scalar(select(Contact.id).where(*known))
-    if found is None and chat["phone"]:
-        # Somebody with this number was here before: intake keeps them the same contact under the new id.
-        return None
-    return found
+    return db.session.scalar(select(Contact.id).where(*known))
 
 
 def _label(chat: dict[str, Any], choice: str | None) -> str:

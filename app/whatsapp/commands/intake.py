@@ -23,7 +23,7 @@ from app.whatsapp.commands import simulator, states
 from app.whatsapp.models import BOT, MESSAGE_FAILED, RECEIVED, Channel, Contact, Message, Webhook
 from app.whatsapp.providers import SENDERS
 from app.whatsapp.providers.base import InboundMessage, Raw, StatusUpdate
-from app.whatsapp.queries import channels
+from app.whatsapp.queries import channels, inbound
 
 BATCH = 50
 """Webhooks taken in by one transaction."""
@@ -86,11 +86,7 @@ def take_in(limit: int = BATCH) -> int:
     now = utcnow()
     rows = db.session.scalars(
         select(Webhook)
-        .where(
-            Webhook.processed_at.is_(None),
-            Webhook.dead_at.is_(None),
-            or_(Webhook.next_attempt_at.is_(None), Webhook.next_attempt_at <= now),
-        )
+        .where(*inbound.webhook_is_due(now))
         .order_by(Webhook.id)
         .limit(limit)
     ).all()
@@ -110,23 +106,6 @@ def take_in(limit: int = BATCH) -> int:
         db.session.execute(update(Channel).where(Channel.id == channel_id).values(last_webhook_at=at))
     states.match_kept()
     return len(rows)
-
-
-def waiting(now: datetime) -> bool:
-    """Whether a webhook or an inbound message is due."""
-    webhook = select(Webhook.id).where(
-        Webhook.processed_at.is_(None),
-        Webhook.dead_at.is_(None),
-        or_(Webhook.next_attempt_at.is_(None), Webhook.next_attempt_at <= now),
-    )
-    if db.session.execute(webhook.limit(1)).first() is not None:
-        return True
-    message = select(Message.id).where(
-        Message.direction == "in",
-        Message.handled_at.is_(None),
-        or_(Message.next_attempt_at.is_(None), Message.next_attempt_at <= now),
-    )
-    return db.session.execute(message.limit(1)).first() is not None
 
 
 def replay_webhook(webhook_id: str) -> None:
@@ -219,7 +198,11 @@ def _channel_of(row: Webhook, account: str) -> Channel:
 
 
 def _keep_message(row: Webhook, index: int, channel: Channel, item: InboundMessage, now: datetime) -> None:
-    contact = contact_for(channel.id, item.identities, item.phone, item.name or "")
+    if row.provider == simulator.PROVIDER:
+        # Every chat of the simulator is somebody new, whatever number they give themselves.
+        contact = contact_for(channel.id, (item.user_id,), item.phone, item.name or "", known_by_phone=False)
+    else:
+        contact = contact_for(channel.id, item.identities, item.phone, item.name or "")
     message_id = new_id()
     fresh = insert_once(
         Message,
@@ -242,7 +225,7 @@ def _keep_message(row: Webhook, index: int, channel: Channel, item: InboundMessa
             "attempts": 0,
             "created_at": now,
         },
-        ["channel_id", "provider_id"],
+        ["channel_id", "provider_id", "direction"],
     )
     if fresh:
         publish(MessageReceived(message_id=message_id, contact_id=contact.id, channel_id=channel.id, kind=item.kind))
@@ -252,13 +235,15 @@ def _caption(item: InboundMessage) -> str:
     return next((media.caption for media in item.media if media.caption), "")
 
 
-def contact_for(channel_id: str, identities: tuple[str, ...], phone: str | None, name: str) -> Contact:
+def contact_for(
+    channel_id: str, identities: tuple[str, ...], phone: str | None, name: str, *, known_by_phone: bool = True
+) -> Contact:
     """The contact known by one of these user ids (strongest first) or by this phone; a new one otherwise.
 
     WhatsApp gave people new ids in 2026: whoever was known by the number stays the same contact under the new id.
     """
     known_by: list[Any] = [Contact.user_id.in_(identities)]
-    if phone:
+    if phone and known_by_phone:
         known_by.append(Contact.phone == phone)
     rows = db.session.scalars(
         select(Contact).where(Contact.channel_id == channel_id, or_(*known_by)).order_by(Contact.id).limit(10)

@@ -99,11 +99,10 @@ def record(errand: Errand, result: Accepted | ProviderError) -> None:
     if message is None:
         raise NotFound("message", errand.message_id)
     if isinstance(result, Accepted):
-        if message.provider_id is None:
-            message.provider_id = result.provider_id
+        states.name_message(message, result.provider_id)
         states.advance_state(message, "sent", at=now)
         states.apply_kept(message)
-        _heal(contact.channel)
+        _heal(contact.channel, message)
     elif message.status == SENDING:  # else a callback was quicker and knows more than the broken call
         _note_refusal(message, contact.channel, result, now)
     _release(contact, queries.first_unsent(contact.id), now)
@@ -226,15 +225,18 @@ def _note_refusal(message: Message, channel: Channel, error: ProviderError, now:
 
 
 def _hold(channel: Channel, until: datetime, fault: str | None) -> None:
+    channel.held_at = utcnow()
     if channel.held_until is None or channel.held_until < until:
         channel.held_until = until
     if fault is not None:
         channel.fault = fault
 
 
-def _heal(channel: Channel) -> None:
-    if channel.fault is not None or channel.held_until is not None:
-        channel.fault = channel.held_until = None
+def _heal(channel: Channel, message: Message) -> None:
+    """A call that was accepted ends the pause, unless it was under way already when the pause began."""
+    if channel.held_at is not None and message.handing_over_at is not None:
+        if message.handing_over_at > channel.held_at:
+            channel.fault = channel.held_until = channel.held_at = None
 
 
 def _locked(contact_id: str) -> Contact:

@@ -51,14 +51,24 @@ def apply_update(channel_id: str, update: StatusUpdate) -> None:
             )
         )
         return
-    if message.provider_id is None:
-        message.provider_id = update.provider_id[:200]
+    name_message(message, update.provider_id)
     held_back_others = message.status == SENDING
     advance_state(message, update.status, at=update.at, error=update.error, code=update.error_code)
     if held_back_others and message.status != SENDING:
         # Its sender was killed before the answer came; now the messages behind it may leave.
         message.contact.next_send_at = utcnow()
         ring(SEND_JOB)
+
+
+def name_message(message: Message, provider_id: str) -> None:
+    """Note the provider's id, unless it is known; a provider that gives one id to two messages names the first."""
+    provider_id = provider_id[:200]
+    if message.provider_id is not None:
+        return
+    same = (Message.channel_id == message.channel_id, Message.provider_id == provider_id)
+    taken = select(Message.id).where(*same, Message.direction == "out").limit(1)
+    if db.session.execute(taken).first() is None:
+        message.provider_id = provider_id
 
 
 def apply_kept(message: Message) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, or_, select
+from sqlalchemy import delete, select
 
 from app.contracts.events import ConversationCompleted, ConversationExpired
 from app.contracts.problems import problem
@@ -84,21 +84,6 @@ def note_failure(contact_id: str, error: Exception) -> None:
         message.position = contact.last_position
         message.status, message.failed_at, message.handled_at = MESSAGE_FAILED, now, now
         intake.bury(message.webhook_id, message.last_error, now)
-
-
-def contacts_waiting(now: datetime, limit: int) -> list[str]:
-    """Ids of contacts with a message to handle, the longest waiting first."""
-    rows = db.session.execute(
-        select(Message.contact_id)
-        .where(
-            Message.direction == "in",
-            Message.handled_at.is_(None),
-            or_(Message.next_attempt_at.is_(None), Message.next_attempt_at <= now),
-        )
-        .order_by(Message.webhook_id, Message.webhook_index)
-        .limit(limit)
-    )
-    return list(dict.fromkeys(row.contact_id for row in rows))
 
 
 def start_flow(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID, uuid5
 
 from sqlalchemy import delete, select
 
@@ -179,18 +180,20 @@ def _perform(conversation: Conversation, effect: engine.Effect, language: str, n
         case engine.CaptureLead():
             publish(
                 LeadCaptured(
-                    capture_id=f"{conversation.id}:{effect.key}",
+                    capture_id=_act_id(conversation, effect.key),
                     conversation_id=conversation.id,
                     contact_id=conversation.contact_id,
                     channel=conversation.channel.provider,
                     language=language,
                     fields=dict(effect.fields),
+                    contact_name=conversation.contact.name,
+                    contact_phone=conversation.contact.phone,
                 )
             )
         case engine.RequestEmail():
             publish(
                 EmailRequested(
-                    request_id=f"{conversation.id}:{effect.key}",
+                    request_id=_act_id(conversation, effect.key),
                     conversation_id=conversation.id,
                     template=effect.template,
                     to=effect.to,
@@ -208,6 +211,11 @@ def _perform(conversation: Conversation, effect: engine.Effect, language: str, n
             _finish(conversation, effect, now)
         case _:
             raise TypeError(f"the engine asks for {type(effect).__name__}, which this service cannot do")
+
+
+def _act_id(conversation: Conversation, key: str) -> str:
+    """The same id for the same act of the same conversation, whoever computes it again."""
+    return str(uuid5(UUID(conversation.id), key))
 
 
 def _finish(conversation: Conversation, effect: engine.Finished, now: datetime) -> None:

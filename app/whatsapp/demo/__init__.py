@@ -18,7 +18,7 @@ from app.whatsapp.models import Channel, Flow
 
 AUTHOR = "Demo"
 FOLDER = Path(__file__).parent
-FLOWS = {"welcome_es.json": "Bienvenida"}
+FLOWS = {"welcome_es.json": "Bienvenida", "welcome_en.json": "Welcome"}
 """File and the name its flow gets; the first is the simulator's default flow."""
 
 SIMULATOR = "Simulador"

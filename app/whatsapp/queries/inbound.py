@@ -1,0 +1,48 @@
+"""Which webhooks and inbound messages wait to be handled."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import or_, select
+from sqlalchemy.orm import aliased
+
+from app.kit.db import db
+from app.whatsapp.models import Message, Webhook
+
+
+def webhook_is_due(now: datetime) -> tuple[Any, ...]:
+    """Conditions on Webhook: it is to be understood now."""
+    return (
+        Webhook.processed_at.is_(None),
+        Webhook.dead_at.is_(None),
+        or_(Webhook.next_attempt_at.is_(None), Webhook.next_attempt_at <= now),
+    )
+
+
+def message_is_due(now: datetime) -> tuple[Any, ...]:
+    """Conditions on Message: it is to be handled, and no earlier one of the same contact waits for its retry."""
+    earlier = aliased(Message)
+    held = select(earlier.contact_id).where(
+        earlier.direction == "in", earlier.handled_at.is_(None), earlier.next_attempt_at > now
+    )
+    return (Message.direction == "in", Message.handled_at.is_(None), Message.contact_id.not_in(held))
+
+
+def any_due(now: datetime) -> bool:
+    """Whether process_webhooks has work."""
+    webhook = select(Webhook.id).where(*webhook_is_due(now)).limit(1)
+    message = select(Message.id).where(*message_is_due(now)).limit(1)
+    return db.session.execute(webhook).first() is not None or db.session.execute(message).first() is not None
+
+
+def contacts_waiting(now: datetime, limit: int) -> list[str]:
+    """Ids of contacts with a message to handle, the longest waiting first."""
+    rows = db.session.execute(
+        select(Message.contact_id)
+        .where(*message_is_due(now))
+        .order_by(Message.webhook_id, Message.webhook_index)
+        .limit(limit)
+    )
+    return list(dict.fromkeys(row.contact_id for row in rows))
