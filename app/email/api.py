@@ -143,7 +143,7 @@ class PreviewIn(Body):
     """Values for a preview; what is missing is filled with samples."""
 
     language: Language | None = None
-    variables: dict[str, Any] = {}
+    variables: dict[str, Any] = Field(default_factory=dict)
 
 
 class PreviewProblem(BaseModel):

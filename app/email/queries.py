@@ -214,7 +214,7 @@ def has_due() -> bool:
 def count_by_status() -> dict[str, int]:
     """How many messages there are in each status."""
     rows = db.session.execute(select(Message.status, func.count()).group_by(Message.status))
-    return {status: count for status, count in rows}
+    return {row[0]: row[1] for row in rows}
 
 
 def count_sent_today(now: datetime | None = None) -> int:

@@ -303,9 +303,10 @@ def test_a_server_without_starttls_is_not_spoken_to_in_clear(server: SmtpScript)
 
 
 def test_a_missing_authority_file_is_named() -> None:
-    with sending(SmtpSettings(host="127.0.0.1", port=9, tls_ca="/nowhere.pem")) as send:
-        with pytest.raises(Misconfigured, match="MAIL_TLS_CA"):
-            send(letter())
+    config = SmtpSettings(host="127.0.0.1", port=9, tls_ca="/nowhere.pem")
+
+    with sending(config) as send, pytest.raises(Misconfigured, match="MAIL_TLS_CA"):
+        send(letter())
 
 
 def test_settings_are_flask_mails() -> None:

@@ -74,7 +74,7 @@ class OutboxView(CommandView):
                     status,
                     label,
                     counts.get(status, 0),
-                    url_for(f"{self.endpoint}.list", **{"f.status": status}),
+                    f"{url_for(f'{self.endpoint}.list')}?f.status={status}",
                 )
                 for status, (label, _) in words.STATUSES.items()
                 if counts.get(status)

@@ -65,7 +65,7 @@ def claim_due(limit: int, *, sender: str) -> list[Claimed]:
     )
     for row in rows:
         row.status = SENDING
-    return [Claimed(letter=_letter(row, sender), until=row.claimed_until) for row in rows]
+    return [Claimed(letter=_letter(row, sender), until=row.claimed_until or now) for row in rows]
 
 
 def _letter(row: Message, sender: str) -> Letter:
@@ -107,7 +107,7 @@ def note_handing_over(claimed: Claimed, *, provider: str) -> None:
     Raises LostClaim when the message is not ours any more: it must not be sent then.
     """
     now = utcnow()
-    taken = db.session.execute(
+    taken: Any = db.session.execute(
         update(Message)
         .where(
             Message.id == claimed.letter.ref,

@@ -312,7 +312,8 @@ def _by_dedupe_key(key: str) -> Message | None:
 
 def _locked(message_id: str) -> Message:
     queries.get_message(message_id)
-    message: Message = db.session.get(Message, message_id, with_for_update=True, populate_existing=True)
+    message = db.session.get(Message, message_id, with_for_update=True, populate_existing=True)
+    assert message is not None  # read just before, and messages are never deleted
     return message
 
 

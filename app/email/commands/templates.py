@@ -110,7 +110,8 @@ def restore_template(template_id: str, *, by: str = "system") -> Template:
 
 def _locked(template_id: str) -> tuple[Template, Source]:
     current = queries.template_by_id(template_id).source
-    template: Template = db.session.get(Template, template_id, with_for_update=True)
+    template = db.session.get(Template, template_id, with_for_update=True)
+    assert template is not None  # read just before, and templates are never deleted
     return template, current
 
 

@@ -12,7 +12,7 @@ _resolver = None
 
 def accepts_mail(domain: str) -> bool | None:
     """False when the DNS says that no mail can be delivered there; None when it says nothing in time."""
-    global _resolver  # noqa: PLW0603  its cache is the point; made at the first use, since it reads resolv.conf
+    global _resolver  # made at the first use, since it reads resolv.conf; its cache is the point
     if _resolver is None:
         _resolver = caching_resolver(timeout=DNS_SECONDS)
     try:

@@ -63,7 +63,7 @@ class SmtpSettings:
         sender = parseaddr(str(mail.default_sender or ""))[1]
         return cls(
             host=mail.server,
-            port=int(mail.port),
+            port=int(mail.port or smtplib.SMTP_PORT),
             use_tls=bool(mail.use_tls),
             use_ssl=bool(mail.use_ssl),
             username=mail.username or None,
