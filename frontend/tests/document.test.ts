@@ -54,6 +54,11 @@ describe("changing", () => {
     const { document, id } = addNode(flow, "end", { x: 0, y: 0 }, { id: "interest", exit: "next" });
     expect(findNode(document, "interest")!.exits.next).toBe(id);
   });
+  it("puts a node between two that were connected", () => {
+    const { document, id } = addNode(flow, "send_text", { x: 0, y: 0 }, { id: "greet", exit: "next" });
+    expect(findNode(document, "greet")!.exits.next).toBe(id);
+    expect(findNode(document, id)!.exits.next).toBe("interest");
+  });
   it("takes the connections of a removed node along, and its start", () => {
     const left = removeNodes(flow, ["name", "greet"]);
     expect(left.start).toBeNull();

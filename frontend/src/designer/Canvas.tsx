@@ -160,7 +160,7 @@ export function Canvas({ selection, edgeSelection, current, minimap, onSelect, o
         aria-label={t("canvas.label")}
       >
         <Background variant={BackgroundVariant.Dots} gap={20} size={1.6} color="var(--em-dots)" />
-        {minimap && <MiniMap pannable zoomable nodeColor={miniColor} nodeStrokeWidth={0} nodeBorderRadius={10} ariaLabel={t("canvas.minimap")} />}
+        {minimap && <MiniMap style={{ width: 148, height: 96 }} pannable zoomable nodeColor={miniColor} nodeStrokeWidth={0} nodeBorderRadius={10} ariaLabel={t("canvas.minimap")} />}
       </ReactFlow>
       {menu && <AddMenu at={menu.at} onClose={() => setMenu(null)} onPick={(type) => { onAdd(type, menu.flow, menu.from); setMenu(null); }} />}
     </div>

@@ -10,12 +10,12 @@ import { CanvasTools, NodeSearch } from "./CanvasTools";
 import { DesignerContext, type DesignerScope } from "./context";
 import { Dialog, type Question } from "./Dialog";
 import {
-  addNode, duplicateNodes, exitsOf, findNode, hasContent, linksOf, readDocument, removeNodes, setExit, targetOf, type FlowDocument, type NodeType, type Point,
+  addNode, createNode, duplicateNodes, exitsOf, findNode, hasContent, linksOf, readDocument, removeNodes, setExit, targetOf, type FlowDocument, type NodeType, type Point,
 } from "./document";
 import { EmptyState } from "./EmptyState";
 import { allPages, useFlow, type Template } from "./flow";
 import { JsonView } from "./JsonView";
-import { arrange, NODE_WIDTH } from "./layout";
+import { arrange, heightOf, NODE_WIDTH } from "./layout";
 import { Notices } from "./Notices";
 import { Palette } from "./Palette";
 import { NodePanel } from "./panel/NodePanel";
@@ -101,7 +101,9 @@ export function Designer({ api, flowUrl, simulationsUrl, templatesUrl, canEdit, 
     (type: NodeType) => {
       const value = latest.current;
       const before = selection.length === 1 ? findNode(value, selection[0]) : undefined;
-      const free = before && exitsOf(before).find((exit) => !targetOf(before, exit.key));
+      const exits = before ? exitsOf(before) : [];
+      // A way out that is free, or the only one: then the new step goes in between.
+      const free = before && (exits.find((exit) => !targetOf(before, exit.key)) ?? (exits.length === 1 ? exits[0] : undefined));
       const box = main.current?.getBoundingClientRect();
       let place: Point;
       if (before && free) place = { x: before.position.x + NODE_WIDTH + ADDED_GAP, y: before.position.y };
@@ -110,7 +112,9 @@ export function Designer({ api, flowUrl, simulationsUrl, templatesUrl, canEdit, 
         const middle = canvas.screenToFlowPosition({ x: (box?.left ?? 0) + (box?.width ?? 0) / 2, y: (box?.top ?? 0) + (box?.height ?? 0) / 2 });
         place = { x: middle.x - NODE_WIDTH / 2, y: middle.y - 60 };
       }
-      const covered = (point: Point) => value.nodes.some((node) => Math.abs(node.position.x - point.x) < NODE_WIDTH && Math.abs(node.position.y - point.y) < 150);
+      const height = heightOf(createNode(type, "", place, ""));
+      const covered = (point: Point) =>
+        value.nodes.some((node) => Math.abs(node.position.x - point.x) < NODE_WIDTH && point.y < node.position.y + heightOf(node) + 20 && node.position.y < point.y + height + 20);
       while (covered(place)) place = { ...place, y: place.y + 60 };
       add(type, place, before && free ? { id: before.id, exit: free.key } : undefined);
     },

@@ -264,14 +264,19 @@ export function createNode(type: NodeType, id: string, position: Point, language
   }
 }
 
-/** Adds a node; the first one of a flow becomes its start, and `from` is connected when its exit is free. */
+/** Adds a node; the first one of a flow becomes its start. From `from` it is reached, and where that led to it leads on. */
 export function addNode(
   document: FlowDocument, type: NodeType, position: Point, from?: { id: string; exit: string },
 ): { document: FlowDocument; id: string } {
   const id = freshId(document.nodes.map((node) => node.id), type);
   const node = createNode(type, id, position, document.language);
   let next: FlowDocument = { ...document, start: document.nodes.length ? document.start : id, nodes: [...document.nodes, node] };
-  if (from) next = setExit(next, from.id, from.exit, id);
+  const source = from && findNode(document, from.id);
+  if (from && source) {
+    const onward = targetOf(source, from.exit);
+    next = setExit(next, from.id, from.exit, id);
+    if (onward && "next" in node.exits) next = setExit(next, id, "next", onward);
+  }
   return { document: next, id };
 }
 
