@@ -52,8 +52,8 @@ class LeadIn(BaseModel):
 
     model_config = ConfigDict(extra="allow", json_schema_extra={"additionalProperties": False})
 
-    name: Annotated[Any, _text(NAME_LENGTH, examples=["Lucía Fernández"])] = ""
-    company: Annotated[Any, _text(NAME_LENGTH)] = ""
+    name: Annotated[Any, _text(NAME_LENGTH, nullable=True, examples=["Lucía Fernández"])] = ""
+    company: Annotated[Any, _text(NAME_LENGTH, nullable=True)] = ""
     email: Annotated[Any, _text(EMAIL_LENGTH, nullable=True, examples=["lucia@example.com"])] = None
     phone: Annotated[
         Any,
@@ -71,12 +71,12 @@ class LeadIn(BaseModel):
     amount: Annotated[Any, WithJsonSchema({"type": ["number", "string", "null"]})] = None
     currency: Annotated[Any, _text(3, minLength=3, description="ISO 4217")] = "EUR"
     next_contact_on: Annotated[Any, WithJsonSchema({"type": ["string", "null"], "format": "date"})] = None
-    notes: Annotated[Any, _text(NOTES_LENGTH)] = ""
+    notes: Annotated[Any, _text(NOTES_LENGTH, nullable=True)] = ""
     custom: Annotated[
         Any,
         WithJsonSchema(
             {
-                "type": "object",
+                "type": ["object", "null"],
                 "maxProperties": CUSTOM_KEYS,
                 "additionalProperties": {"type": ["string", "number", "boolean", "null"]},
             }
@@ -86,7 +86,7 @@ class LeadIn(BaseModel):
         Any,
         WithJsonSchema(
             {
-                "type": "array",
+                "type": ["array", "null"],
                 "maxItems": TAGS_PER_LEAD,
                 "items": {"type": "string", "minLength": 1, "maxLength": TAG_LENGTH},
             }

@@ -132,8 +132,8 @@ class LeadView(CommandView):
             "money": words.money(row),
             "ago": ago,
             "timeline": [(event, words.describe(event)) for event in funnel.timeline(row.id, who)],
-            "conversation_url": words.neighbour("ConversationView.show", pk=row.conversation_id)
-            if row.conversation_id
+            "conversation_url": words.neighbour("ConversationView.show", pk=row.contact_id)
+            if row.contact_id
             else None,
             "stage_badge": badge(row.stage_key, words.stages()),
         }
