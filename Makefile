@@ -14,26 +14,24 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 PYTHONS := $(PYTHON) python3.12 python3.11 python3.13 python3.14 python3 /usr/bin/python3
 OLD_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 
-# Does an installation run here? Asks the lock that it holds; prints where it is.
-RUNNING := import fcntl, json, sys; f = open(sys.argv[1], "r+"); \
-	fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
+# Does an installation run here? It holds this lock. `make run` beside it must change nothing, so its steps ask first.
+HELD := import fcntl, sys; fcntl.flock(open(sys.argv[1], "r+"), fcntl.LOCK_EX | fcntl.LOCK_NB)
+IS_RUNNING = [ -x $(BIN)/flask ] && [ -e $(INSTANCE)/embudo.lock ] && \
+	! $(BIN)/python -c '$(HELD)' $(INSTANCE)/embudo.lock 2>/dev/null
+UNLESS_RUNNING =
 
 .DEFAULT_GOAL := help
 .PHONY: help run up test check lint types migrations-check translations-check audit golden lock build bench browser \
-	frontend-check migration translations clean deps dev-deps running
+	frontend-check migration translations clean deps dev-deps
 
 help: ## list what can be done
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[36m%-20s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # --- the two commands ------------------------------------------------------------------------------------------------
 
-run: ## install, build, set up and start everything; prints the address and the login
-	@if [ -x $(BIN)/python ] && [ -e $(INSTANCE)/embudo.lock ] && ! $(BIN)/python -c '$(RUNNING)' $(INSTANCE)/embudo.lock 2>/dev/null; then \
-		exec $(BIN)/flask ops up; \
-	fi; \
-	$(MAKE) --no-print-directory deps build && \
-	{ grep -qs '^LOG_FORMAT=' .env || export LOG_FORMAT=$${LOG_FORMAT:-console}; } && \
-	exec $(BIN)/flask ops up
+run: UNLESS_RUNNING = $(IS_RUNNING) && exit 0;
+run: deps build ## install, build, set up and start everything; prints the address and the login
+	@grep -qs '^LOG_FORMAT=' .env || export LOG_FORMAT=$${LOG_FORMAT:-console}; exec $(BIN)/flask ops up
 
 up: run ## the same as run
 
@@ -86,7 +84,7 @@ migration: deps ## write the next migration: make migration service=leads m="add
 	$(BIN)/flask ops migration --service "$(service)" --message "$(m)"
 
 translations: dev-deps ## collect the texts and merge them into the catalogues
-	$(BIN)/pybabel extract -q -F app/admin/translations/babel.cfg -k lazy_gettext -k _l --no-location --sort-output -o $(VENV)/messages.pot app
+	$(BIN)/pybabel extract -q -F app/admin/translations/babel.cfg -k lazy_gettext -k _l -k problem:3 --no-location --sort-output -o $(VENV)/messages.pot app
 	$(BIN)/pybabel update -q -i $(VENV)/messages.pot -d app/admin/translations --no-fuzzy-matching --ignore-obsolete
 	$(BIN)/pybabel compile -q -d app/admin/translations
 
@@ -104,7 +102,7 @@ clean: ## remove everything that can be made again; data in instance/ stay
 # --- how it gets there -----------------------------------------------------------------------------------------------
 
 build: deps ## build the browser islands, when their sources changed
-	@set -e; \
+	@$(UNLESS_RUNNING) set -e; \
 	now=$$(find frontend -path frontend/node_modules -prune -o -type f -print | LC_ALL=C sort | xargs cksum | cksum); \
 	if [ -f $(BUILD)/.stamp ] && [ "$$now" = "$$(cat $(BUILD)/.stamp)" ]; then exit 0; fi; \
 	if ! node -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 22 || (a === 22 && b >= 12) || (a === 20 && b >= 19) ? 0 : 1)' 2>/dev/null \
@@ -123,10 +121,10 @@ build: deps ## build the browser islands, when their sources changed
 	echo "$$now" > ../$(BUILD)/.stamp
 
 deps: $(BIN)/python
-	@$(call install,requirements.txt,run)
+	@$(UNLESS_RUNNING) $(call install,requirements.txt,run)
 
 dev-deps: $(BIN)/python
-	@$(call install,requirements-dev.txt,dev)
+	@$(UNLESS_RUNNING) $(call install,requirements-dev.txt,dev)
 
 # Install the pins of a file, when the file is not the one that was installed last.
 define install

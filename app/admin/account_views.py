@@ -165,7 +165,7 @@ class RoleView(CommandView):
     eager = ("permissions.permission", "permissions.view_menu")
     cells = {
         "name": lambda row: badge(row.name, ROLE_LABELS) if row.name in PRODUCT_ROLES else row.name,
-        "permissions": lambda row: sorted(_permission_name(item) for item in row.permissions),
+        "permissions": lambda row: _by_subject(row.permissions),
     }
 
     def changeable(self, row: Any) -> bool:
@@ -184,6 +184,15 @@ class RoleView(CommandView):
 
         made = self.run(copy)
         return redirect(url_for("RoleView.edit", pk=made.id)) if made is not None else None
+
+
+def _by_subject(permissions: Any) -> list[str]:
+    """One entry per subject: "Leads: read, write"."""
+    subjects: dict[str, list[str]] = {}
+    for item in permissions:
+        subject, _, verb = _permission_name(item).partition(": ")
+        subjects.setdefault(subject, []).append(verb)
+    return [f"{subject}: {', '.join(sorted(verbs))}" for subject, verbs in sorted(subjects.items())]
 
 
 def _permission_name(item: PermissionView) -> str:

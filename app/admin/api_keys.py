@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
-from flask import redirect, request, url_for
+from flask import current_app, redirect, request, url_for
 from flask_appbuilder.forms import DynamicForm
 from flask_appbuilder.security.sqla.models import User
 from flask_babel import gettext
@@ -35,6 +35,7 @@ SCOPE_GROUPS = {
     "email": _l("E-mail"),
     "keys": _l("API keys"),
     "settings": _l("Settings"),
+    "webhooks": _l("Webhooks"),
 }
 """Headings for the scopes, by what stands before the colon."""
 
@@ -88,7 +89,10 @@ class ApiKeyView(PageView):
         wanted = {key.user_id for key in keys if key.user_id is not None}
         named = db.session.execute(select(User.id, User.username).where(User.id.in_(wanted)))
         users = {key: name for key, name in named}  # noqa: C416 (rows are tuples only when unpacked)
-        return self.page("admin/api_keys.html", title=_l("API keys"), keys=keys, users=users, now=utcnow())
+        docs = next((path for path in ("/docs", "/docs/") if _is_route(path)), "/openapi.json")
+        return self.page(
+            "admin/api_keys.html", title=_l("API keys"), keys=keys, users=users, now=utcnow(), docs=docs
+        )
 
     @expose("/new", methods=["GET", "POST"])
     @may_write
@@ -131,6 +135,10 @@ class ApiKeyView(PageView):
             name = auth.revoke_key(key_id).name
         self.toast(gettext("“%(name)s” is revoked.", name=name))
         return redirect(url_for("ApiKeyView.index"))
+
+
+def _is_route(path: str) -> bool:
+    return any(rule.rule == path for rule in current_app.url_map.iter_rules())
 
 
 def _end_of(day: Any) -> datetime | None:

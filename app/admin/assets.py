@@ -67,7 +67,7 @@ def asset(entry: str) -> Markup:
     files = manifest.files(entry)
     if files is None:
         log.error("front end not built", entry=entry)
-        message = gettext("The browser part “%(name)s” is not built. Run: make frontend", name=entry)
+        message = gettext("The browser part “%(name)s” is not built. Run: make build", name=entry)
         return Markup('<p class="alert alert-danger" role="alert">{}</p>').format(message)
     styles, scripts = files
     tags = [Markup('<link rel="stylesheet" href="{}">').format(_url(name)) for name in styles]

@@ -47,7 +47,7 @@ def test_an_entry_brings_its_style_sheets_also_those_of_what_it_imports(app: Fla
 def test_a_missing_build_says_what_to_run(app: Flask, build: Path) -> None:
     with app.test_request_context():
         assert not asset_built("designer")
-        assert "make frontend" in asset("designer")
+        assert "make build" in asset("designer")
 
 
 def test_files_with_a_hash_in_their_name_are_kept_for_ever(app: Flask) -> None:
