@@ -10,7 +10,7 @@ from flask_babel import gettext
 from flask_babel import lazy_gettext as _l
 from markupsafe import Markup, escape
 
-from app.admin.cells import badge, code, when
+from app.admin.cells import badge, code, link, when
 from app.admin.headers import framed
 from app.admin.menu import MenuEntry
 from app.admin.views import CommandInterface, CommandView, action, expose, may_read
@@ -23,6 +23,13 @@ from app.kit import auth
 def no_server() -> bool:
     """Whether mails only stay here, because no mail server is set."""
     return not current_app.config.get("MAIL_SERVER")
+
+
+def _lead(row: Message) -> Any:
+    """A link to the lead where leads are served too, else their id."""
+    if row.lead_id and "LeadView.show" in current_app.view_functions:
+        return link(url_for("LeadView.show", pk=row.lead_id), gettext("Open the lead"))
+    return code(row.lead_id)
 
 
 class OutboxView(CommandView):
@@ -47,6 +54,7 @@ class OutboxView(CommandView):
         "subject": lambda row: row.subject or gettext("(no subject)"),
         "status": lambda row: badge(row.status, words.status_of(row)),
         "template": lambda row: code(row.template),
+        "lead_id": lambda row: _lead(row),
         "created_at": lambda row: when(row.created_at),
         "sent_at": lambda row: when(row.sent_at),
     }
@@ -92,7 +100,7 @@ class OutboxView(CommandView):
             "attempts": [
                 (
                     attempt,
-                    badge(attempt.outcome, words.OUTCOMES),
+                    badge(attempt.outcome, words.outcomes_of(attempt)),
                     words.explain(attempt.code, attempt.detail)
                     if attempt.outcome not in ("retry", CANCELLED)
                     else attempt.detail,
@@ -103,7 +111,7 @@ class OutboxView(CommandView):
             "may_send": row.status in (FAILED, UNKNOWN, DEFERRED, CANCELLED) and row.erased_at is None,
             "may_stop": row.status in (QUEUED, DEFERRED),
             "is_unknown": row.status == UNKNOWN,
-            "writing": self.datamodel is not None and self._writes(),
+            "writing": self._writes(),
         }
 
     def _writes(self) -> bool:

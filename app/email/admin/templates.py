@@ -21,7 +21,7 @@ from wtforms import (
     validators,
 )
 
-from app.admin.cells import badge, code, when
+from app.admin.cells import badge, code, label_of, when
 from app.admin.forms import say, values_of
 from app.admin.headers import framed
 from app.admin.menu import MenuEntry
@@ -122,7 +122,7 @@ class TemplateView(CommandView):
     base_order = ("key", "asc")
     list_columns = ["name", "key", "language", "subject", "version", "updated_at", "archived_at"]
     order_columns = ["name", "key", "language", "updated_at"]
-    show_columns = ["key", "language", "version", "updated_at", "updated_by", "archived_at"]
+    show_columns = ["key", "language", "version", "updated_at", "updated_by"]
     quick_search = ["name", "key", "subject"]
     search_columns = ["language"]
     choices = {"language": words.LANGUAGES}
@@ -151,6 +151,10 @@ class TemplateView(CommandView):
         self.add_form_extra_fields = _fields(new=True)
         self.edit_form_extra_fields = _fields(new=False)
         super().__init__(**kwargs)
+
+    def title_of(self, row: Any) -> str:
+        """The name, with the language: the same template often exists in both."""
+        return f"{row.name} ({label_of(row.language, words.LANGUAGES)})"
 
     def variable_types(self) -> dict[str, Any]:
         """The types that the editor offers."""
@@ -239,13 +243,19 @@ class TemplateView(CommandView):
             self.toast(gettext("Version %(number)s is in use again.", number=number))
         return redirect(url_for(f"{self.endpoint}.show", pk=row.id))
 
-    @action("archive", _l("Archive"), _l("Take the selected templates out of use?"), "fa-box-archive")
+    @action(
+        "archive",
+        _l("Archive"),
+        _l("Take the selected templates out of use?"),
+        "fa-box-archive",
+        single=False,
+    )
     def archive(self, rows: Sequence[Template]) -> None:
         """Take them out of use."""
         self.run(lambda: [commands.archive_template(row.id, by=auth.current().name) for row in rows])
         self.toast(gettext("Archived."))
 
-    @action("restore", _l("Put back into use"), None, "fa-box-open")
+    @action("restore", _l("Put back into use"), None, "fa-box-open", single=False)
     def restore(self, rows: Sequence[Template]) -> None:
         """Put them back into use."""
         self.run(lambda: [commands.restore_template(row.id, by=auth.current().name) for row in rows])

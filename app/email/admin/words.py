@@ -7,7 +7,7 @@ from typing import Any
 from flask_babel import gettext
 from flask_babel import lazy_gettext as _l
 
-from app.email.models import Message
+from app.email.models import Attempt, Message
 
 STATUSES = {
     "queued": (_l("Queued"), "blue"),
@@ -26,7 +26,7 @@ KEPT_HERE = (_l("Kept here"), "teal")
 
 LANGUAGES = {"es": _l("Spanish"), "en": _l("English")}
 
-FORMATS = {"mjml": _l("MJML (looks right everywhere)"), "html": _l("HTML")}
+FORMATS = {"mjml": _l("MJML"), "html": _l("HTML")}
 
 TYPES = {
     "text": _l("Text"),
@@ -89,6 +89,9 @@ def is_server_speaking(code: str | None) -> bool:
 
 def status_of(message: Message) -> Any:
     """The choices for the badge of one message: mails that only stay here are not called sent."""
-    if message.status == "sent" and message.provider == "outbox":
-        return {**STATUSES, "sent": KEPT_HERE}
-    return STATUSES
+    return {**STATUSES, "sent": KEPT_HERE} if message.provider == "outbox" else STATUSES
+
+
+def outcomes_of(attempt: Attempt) -> Any:
+    """The choices for the badge of one try."""
+    return {**OUTCOMES, "sent": KEPT_HERE} if attempt.provider == "outbox" else OUTCOMES

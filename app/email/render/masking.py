@@ -185,7 +185,7 @@ class _Scanner:
             self._problem(
                 "mjml_include", "Line %(line)s: <mj-include> is not available; paste the part in.", line
             )
-        elif name not in MJML_ELEMENTS:
+        elif name not in MJML_ELEMENTS and not self.tag.startswith("</"):
             self._problem(
                 "mjml_unknown", "Line %(line)s: MJML has no element <%(element)s>.", line, element=name
             )
