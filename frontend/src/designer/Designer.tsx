@@ -101,9 +101,9 @@ export function Designer({ api, flowUrl, simulationsUrl, templatesUrl, canEdit, 
     (type: NodeType) => {
       const value = latest.current;
       const before = selection.length === 1 ? findNode(value, selection[0]) : undefined;
-      const exits = before ? exitsOf(before) : [];
-      // A way out that is free, or the only one: then the new step goes in between.
-      const free = before && (exits.find((exit) => !targetOf(before, exit.key)) ?? (exits.length === 1 ? exits[0] : undefined));
+      // A free way out, failures aside; or the ordinary one: then the new step goes in between.
+      const exits = before ? exitsOf(before).filter((exit) => exit.kind !== "failed" && exit.kind !== "timeout") : [];
+      const free = before && (exits.find((exit) => !targetOf(before, exit.key)) ?? exits.find((exit) => exit.key === "next"));
       const box = main.current?.getBoundingClientRect();
       let place: Point;
       if (before && free) place = { x: before.position.x + NODE_WIDTH + ADDED_GAP, y: before.position.y };
