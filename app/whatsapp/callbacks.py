@@ -28,7 +28,9 @@ JSON = "application/json"
 EMPTY_TWIML = '<?xml version="1.0" encoding="UTF-8"?><Response/>'
 
 bp = Blueprint("whatsapp_callbacks", __name__)
-bp.record(lambda state: state.app.extensions.setdefault("embudo_process_caches", []).append(channels.forget_doors))
+bp.record(
+    lambda state: state.app.extensions.setdefault("embudo_process_caches", []).append(channels.forget_doors)
+)
 
 
 @bp.before_request

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from functools import partial
 from typing import Any
 
 from flask import Flask, current_app
@@ -55,8 +56,8 @@ def _handle_waiting(deadline: float) -> bool:
     handled = False
     for contact_id in inbound.contacts_waiting(utcnow(), intake.BATCH):
         while time.monotonic() < deadline and _one(
-            lambda contact_id=contact_id: talk.handle_next(contact_id),
-            lambda error, contact_id=contact_id: talk.note_failure(contact_id, error),
+            partial(talk.handle_next, contact_id),
+            partial(talk.note_failure, contact_id),
             "message failed",
             contact_id=contact_id,
         ):
@@ -118,7 +119,9 @@ def _call(app: Flask, errand: sending.Errand) -> Accepted | ProviderError:
                 return sender.send(errand.outgoing, errand.credentials)
         except ProviderError as error:
             outcome = type(error).__name__.lower()
-            log.warning("message not accepted", message_id=errand.message_id, outcome=outcome, code=error.code)
+            log.warning(
+                "message not accepted", message_id=errand.message_id, outcome=outcome, code=error.code
+            )
             return error
         except Exception as error:
             outcome = "bug"
@@ -142,8 +145,8 @@ def fire_timers() -> None:
         expiries = talk.due_expiries(utcnow(), TIMERS_AT_ONCE)
         for timer_id in timers:
             _one(
-                lambda timer_id=timer_id: talk.fire_timer(timer_id),
-                lambda error, timer_id=timer_id: talk.drop_timer(timer_id, error),
+                partial(talk.fire_timer, timer_id),
+                partial(talk.drop_timer, timer_id),
                 "timer failed",
                 timer_id=timer_id,
             )

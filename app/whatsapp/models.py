@@ -259,10 +259,14 @@ class Message(Base):
     direction: Mapped[str] = mapped_column(String(3))  # in | out
     kind: Mapped[str] = mapped_column(String(20), default="text")
     text: Mapped[str] = mapped_column(Text, default="")
-    choices: Mapped[Any] = mapped_column(Json, default=list)  # [{"id", "label"}] offered with an outbound text
+    choices: Mapped[Any] = mapped_column(
+        Json, default=list
+    )  # [{"id", "label"}] offered with an outbound text
     choice_id: Mapped[str | None] = mapped_column(String(300))  # the button or row a contact chose
     payload: Mapped[Any] = mapped_column(Json, nullable=True)  # the provider's own words, inbound only
-    author: Mapped[str] = mapped_column(String(120), default="")  # the person who wrote; empty: contact or bot
+    author: Mapped[str] = mapped_column(
+        String(120), default=""
+    )  # the person who wrote; empty: contact or bot
     provider_id: Mapped[str | None] = mapped_column(String(200))
     webhook_id: Mapped[Id | None]
     webhook_index: Mapped[int] = mapped_column(default=0)

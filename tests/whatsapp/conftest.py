@@ -72,7 +72,11 @@ EIGHT_TURNS: dict[str, Any] = {
         {
             "id": "lead",
             "type": "capture_lead",
-            "fields": {"name": "{{ vars.name }}", "email": "{{ vars.email }}", "phone": "{{ contact.phone }}"},
+            "fields": {
+                "name": "{{ vars.name }}",
+                "email": "{{ vars.email }}",
+                "phone": "{{ contact.phone }}",
+            },
             "exits": {"next": "bye"},
         },
         {"id": "bye", "type": "send_text", "text": "¡Gracias, {{ vars.name }}! 🎉", "exits": {"next": "end"}},
@@ -118,7 +122,9 @@ class Line:
                 MESSAGE_URL, twilio_server.message_form(sid, sender, text, **more)
             )
         else:
-            hook = meta_server.message_webhook(sid or f"wamid.{self.number}", sender.lstrip("+"), text, **more)
+            hook = meta_server.message_webhook(
+                sid or f"wamid.{self.number}", sender.lstrip("+"), text, **more
+            )
             body, headers = meta_server.signed_meta(hook)
         return self.client.post("/message", data=body, headers=headers)
 

@@ -50,7 +50,9 @@ def test_every_page_opens(admin: FlaskClient, meta: Line, drain: Drain) -> None:
         assert admin.get(path).status_code == 200, path
 
 
-def test_the_transcript_shows_bubbles_states_and_the_way(admin: FlaskClient, meta: Line, drain: Drain) -> None:
+def test_the_transcript_shows_bubbles_states_and_the_way(
+    admin: FlaskClient, meta: Line, drain: Drain
+) -> None:
     meta.server.plan(meta_server.error(400, 131047, "Re-engagement message"))
     meta.say("hola <b>")
     drain()
@@ -107,7 +109,9 @@ def test_flows_are_added_duplicated_and_archived(admin: FlaskClient) -> None:
     assert post(admin, f"/admin/flows/action/duplicate/{flow.id}").status_code == 302
     assert post(admin, f"/admin/flows/action/archive/{flow.id}").status_code == 302
     db.session.rollback()
-    assert {row.name: row.archived_at is not None for row in db.session.scalars(select(Flow))}["Ventas"] is True
+    assert {row.name: row.archived_at is not None for row in db.session.scalars(select(Flow))}[
+        "Ventas"
+    ] is True
     assert db.session.scalar(select(func.count()).select_from(Flow)) == 2
 
 
@@ -143,7 +147,9 @@ def test_a_viewer_changes_nothing(logged_in: Callable[[str], FlaskClient], meta:
     assert channel is not None and channel.name == "Meta"
 
 
-def test_the_demo_is_published_by_the_commands_and_loading_it_again_changes_nothing(app: Any, drain: Drain) -> None:
+def test_the_demo_is_published_by_the_commands_and_loading_it_again_changes_nothing(
+    app: Any, drain: Drain
+) -> None:
     with own_context():
         first = demo.load_demo()
         again = demo.load_demo()

@@ -134,7 +134,13 @@ def test_scopes_are_enforced(api: Api, make_flow: Callable[..., str]) -> None:
 
 def test_unknown_ids_are_not_found(api: Api) -> None:
     key = api()
-    for path in (f"/flows/{new_id()}", f"/status/{new_id()}", f"/conversations/{new_id()}", "/status/7", "/flows/x"):
+    for path in (
+        f"/flows/{new_id()}",
+        f"/status/{new_id()}",
+        f"/conversations/{new_id()}",
+        "/status/7",
+        "/flows/x",
+    ):
         assert key.get(path).status_code == 404, path
     assert key.post(f"/simulations/{new_id()}/messages", json={"text": "x"}).status_code == 404
     assert key.post(f"/simulator/chats/{new_id()}/messages", json={"text": "x"}).status_code == 404
@@ -171,7 +177,12 @@ def test_starting_a_flow_sends_its_first_messages_and_can_be_followed(
 def test_a_bad_start_names_every_problem_and_stores_nothing(api: Api, meta: Line) -> None:
     answer = api("conversations:write").post(
         "/start",
-        json={"channel_id": new_id(), "to": "12", "flow": "no such flow", "variables": {"1x": 1, "ok": {"a": 1}}},
+        json={
+            "channel_id": new_id(),
+            "to": "12",
+            "flow": "no such flow",
+            "variables": {"1x": 1, "ok": {"a": 1}},
+        },
     )
     assert answer.status_code == 422
     assert {item["code"] for item in answer.json["errors"]} == {
@@ -202,7 +213,10 @@ def test_malformed_bodies_are_bad_requests(api: Api) -> None:
     assert key.post("/start", data="{", content_type="application/json").status_code == 400
     assert key.post("/start", data="to=1", content_type="text/plain").status_code == 415
     assert key.post("/start", json=[1]).status_code == 422
-    assert key.post("/start", data="{" + " " * 2_000_000 + "}", content_type="application/json").status_code == 413
+    assert (
+        key.post("/start", data="{" + " " * 2_000_000 + "}", content_type="application/json").status_code
+        == 413
+    )
 
 
 def test_conversations_are_listed_by_page_and_filter(api: Api, meta: Line, drain: Drain) -> None:
@@ -277,7 +291,10 @@ def test_a_try_out_runs_the_draft_and_stores_nothing(api: Api, make_flow: Callab
     key.post(f"{path}/messages", json={"text": "Ana"})
     offered = key.post(f"{path}/messages", json={"text": "???"}).json["messages"][-1]
     assert offered["from"] == "bot"
-    assert offered["choices"] == [{"id": "catalogue", "label": "Catálogo"}, {"id": "price", "label": "Precio"}]
+    assert offered["choices"] == [
+        {"id": "catalogue", "label": "Catálogo"},
+        {"id": "price", "label": "Precio"},
+    ]
     key.post(f"{path}/messages", json={"choice": "price"})
     key.post(f"{path}/messages", json={"text": "ana@example.com"})
     done = key.post(f"{path}/messages", json={"text": "4"}).json
@@ -311,7 +328,9 @@ def test_the_simulator_talks_through_webhooks_jobs_and_engine(
 ) -> None:
     channel_id = add_simulator(make_flow())
     key = api("simulator:use")
-    chat = key.post("/simulator/chats", json={"channel_id": channel_id, "name": "Ana", "phone": "+34600111222"})
+    chat = key.post(
+        "/simulator/chats", json={"channel_id": channel_id, "name": "Ana", "phone": "+34600111222"}
+    )
     assert chat.status_code == 201
     assert chat.json["channel_id"] == channel_id
     path = f"/simulator/chats/{chat.json['id']}/messages"
@@ -352,7 +371,9 @@ def test_every_chat_is_with_somebody_new_even_under_the_same_number(
     channel_id = add_simulator(make_flow())
     key = api("simulator:use")
     for _ in range(2):
-        chat = key.post("/simulator/chats", json={"channel_id": channel_id, "phone": "+34600111222"}).json["id"]
+        chat = key.post("/simulator/chats", json={"channel_id": channel_id, "phone": "+34600111222"}).json[
+            "id"
+        ]
         key.post(f"/simulator/chats/{chat}/messages", json={"text": "hola"})
         drain()
         said = [item["text"] for item in key.get(f"/simulator/chats/{chat}/messages").json["items"]]

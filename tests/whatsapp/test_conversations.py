@@ -67,7 +67,11 @@ def test_a_spanish_conversation_of_eight_turns(twilio: Line, drain: Drain, clien
     assert run.state["vars"]["interest"] == "catalogue"
     captured = events("lead.captured")
     assert len(captured) == 1
-    assert captured[0]["fields"] == {"name": "Íñigo Peña 👨‍👩‍👧", "email": "INIGO@example.com", "phone": PERSON}
+    assert captured[0]["fields"] == {
+        "name": "Íñigo Peña 👨‍👩‍👧",
+        "email": "INIGO@example.com",
+        "phone": PERSON,
+    }
     assert len(events("conversation.completed")) == 1
     positions = db.session.scalars(select(Message.position).order_by(Message.position)).all()
     assert positions == list(range(1, len(positions) + 1))
@@ -75,7 +79,9 @@ def test_a_spanish_conversation_of_eight_turns(twilio: Line, drain: Drain, clien
     assert contact.name == "Íñigo Núñez" and contact.phone == PERSON
 
 
-def test_two_messages_before_anything_was_handled_are_both_handled_in_order(twilio: Line, drain: Drain) -> None:
+def test_two_messages_before_anything_was_handled_are_both_handled_in_order(
+    twilio: Line, drain: Drain
+) -> None:
     twilio.say("hola")
     twilio.say("Ana")
     drain()
@@ -84,7 +90,9 @@ def test_two_messages_before_anything_was_handled_are_both_handled_in_order(twil
     assert the_conversation().state["vars"]["name"] == "Ana"
 
 
-def test_two_messages_in_one_webhook_are_handled_in_order(client: FlaskClient, meta: Line, drain: Drain) -> None:
+def test_two_messages_in_one_webhook_are_handled_in_order(
+    client: FlaskClient, meta: Line, drain: Drain
+) -> None:
     hook = meta_server.message_webhook("w1", "34600111222", "hola")
     second = meta_server.message_webhook("w2", "34600111222", "Ana")
     value = hook["entry"][0]["changes"][0]["value"]
@@ -105,7 +113,8 @@ def test_an_exact_keyword_beats_a_word_and_both_beat_the_default_flow(
     meta.say("buenas", sender="+34600000003")
     drain()
     found = {
-        run.contact.phone: run.flow_id for run in db.session.scalars(select(Conversation).order_by(Conversation.id))
+        run.contact.phone: run.flow_id
+        for run in db.session.scalars(select(Conversation).order_by(Conversation.id))
     }
     assert found["+34600000001"] == word
     assert found["+34600000002"] == exact
@@ -143,7 +152,9 @@ def test_running_conversations_stay_on_their_version(meta: Line, drain: Drain, a
     assert any("NEW QUESTION" in text and text.startswith("Eva") for text in meta.sent)
 
 
-def test_reactions_and_group_messages_are_kept_but_are_no_answer(client: FlaskClient, meta: Line, drain: Drain) -> None:
+def test_reactions_and_group_messages_are_kept_but_are_no_answer(
+    client: FlaskClient, meta: Line, drain: Drain
+) -> None:
     meta.say("hola")
     drain()
     before = list(meta.sent)
@@ -179,12 +190,16 @@ def test_while_a_person_answers_the_bot_is_silent_and_comes_back(
     assert meta.sent[-1] == "¿Cómo te llamas?"
 
 
-def test_no_answer_in_time_goes_the_timeouts_way_and_a_stale_timer_does_nothing(meta: Line, drain: Drain) -> None:
+def test_no_answer_in_time_goes_the_timeouts_way_and_a_stale_timer_does_nothing(
+    meta: Line, drain: Drain
+) -> None:
     for text in ("hola", "Ana", "precio", "ana@example.com"):
         meta.say(text)
         drain()
     timer = db.session.scalars(select(Timer)).one()
-    stale = Timer(conversation_id=timer.conversation_id, turn=timer.turn - 1, due_at=utcnow() - timedelta(minutes=1))
+    stale = Timer(
+        conversation_id=timer.conversation_id, turn=timer.turn - 1, due_at=utcnow() - timedelta(minutes=1)
+    )
     with transaction() as session:
         session.add(stale)
     drain()

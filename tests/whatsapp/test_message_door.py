@@ -35,7 +35,9 @@ def test_a_wrong_signature_is_refused_and_nothing_is_stored(client: FlaskClient,
     assert count(Webhook) == 0
 
 
-def test_a_missing_signature_is_refused_and_nothing_is_stored(client: FlaskClient, twilio: Line, meta: Line) -> None:
+def test_a_missing_signature_is_refused_and_nothing_is_stored(
+    client: FlaskClient, twilio: Line, meta: Line
+) -> None:
     form = twilio_server.message_form("SM1", PERSON, "hola")
     assert client.post("/message", data=form).status_code == 403
     assert client.post("/message", json=meta_server.message_webhook("w1", "34600", "hola")).status_code == 403
@@ -49,13 +51,17 @@ def test_one_changed_byte_breaks_metas_signature(client: FlaskClient, meta: Line
 
 
 def test_a_door_without_any_credentials_refuses_everybody(client: FlaskClient) -> None:
-    body, headers = meta_server.signed_meta(meta_server.message_webhook("w1", "34600111222", "hola"), secret="")
+    body, headers = meta_server.signed_meta(
+        meta_server.message_webhook("w1", "34600111222", "hola"), secret=""
+    )
     assert client.post("/message", data=body, headers=headers).status_code == 403
     assert count(Webhook) == 0
 
 
 @pytest.mark.parametrize("body", [b"{", b"[]", b"\xff\xfe", b'"text"', b""])
-def test_a_signed_body_that_is_no_json_object_is_a_bad_request(client: FlaskClient, meta: Line, body: bytes) -> None:
+def test_a_signed_body_that_is_no_json_object_is_a_bad_request(
+    client: FlaskClient, meta: Line, body: bytes
+) -> None:
     raw, headers = meta_server.signed_meta(body)
     answer = client.post("/message", data=raw, headers=headers)
     assert answer.status_code == 400
@@ -97,7 +103,9 @@ def test_a_repeated_delivery_is_answered_and_handled_once(twilio: Line, drain: D
     assert twilio.sent == ["¡Hola! 👋", "¿Cómo te llamas?"]
 
 
-def test_the_same_message_in_another_envelope_is_handled_once(meta: Line, client: FlaskClient, drain: Drain) -> None:
+def test_the_same_message_in_another_envelope_is_handled_once(
+    meta: Line, client: FlaskClient, drain: Drain
+) -> None:
     meta.say("hola", sid="wamid.same")
     hook = meta_server.message_webhook("wamid.same", PERSON.lstrip("+"), "hola", name="Somebody")
     body, headers = meta_server.signed_meta(hook)
@@ -114,7 +122,13 @@ def test_every_recorded_payload_of_meta_is_answered_and_handled_once(
     monkeypatch.setitem(app.config, "META_APP_SECRET", meta_server.APP_SECRET)
     monkeypatch.setitem(app.config, "META_ACCESS_TOKEN", "x")
     channel_queries.forget_doors()
-    files = sorted((shared / "meta-webhooks" if (shared / "meta-webhooks").is_dir() else shared / "data" / "meta-webhooks").glob("*.json"))
+    files = sorted(
+        (
+            shared / "meta-webhooks"
+            if (shared / "meta-webhooks").is_dir()
+            else shared / "data" / "meta-webhooks"
+        ).glob("*.json")
+    )
     assert files
     for file in files:
         raw, headers = meta_server.signed_meta(file.read_bytes())
@@ -127,7 +141,12 @@ def test_every_recorded_payload_of_meta_is_answered_and_handled_once(
     ids = {message["id"] for file in files for message in _messages(json.loads(file.read_bytes()))}
     stored = db.session.scalars(select(Message.provider_id).where(Message.direction == "in")).all()
     assert sorted(stored) == sorted(ids)
-    assert db.session.scalars(select(Message).where(Message.handled_at.is_(None), Message.direction == "in")).all() == []
+    assert (
+        db.session.scalars(
+            select(Message).where(Message.handled_at.is_(None), Message.direction == "in")
+        ).all()
+        == []
+    )
     channel = db.session.scalar(select(Channel))
     assert channel is not None and channel.last_webhook_at is not None
 
@@ -152,13 +171,21 @@ def test_a_webhook_for_an_unknown_number_waits_among_the_dead_letters_and_is_rep
     dead = db.session.scalar(select(Webhook))
     assert dead is not None and dead.dead_at is not None and "number" in (dead.last_error or "")
     db.session.add(
-        Channel(name="Second", provider="meta", address="999", credentials={"access_token": "x", "app_secret": "y"})
+        Channel(
+            name="Second",
+            provider="meta",
+            address="999",
+            credentials={"access_token": "x", "app_secret": "y"},
+        )
     )
     db.session.commit()
     page = admin.get("/admin/received-webhooks/")
     assert dead.last_error in page.text
     token = page.text.partition('name="csrf-token" content="')[2].partition('"')[0]
-    assert admin.post(f"/admin/received-webhooks/replay/{dead.id}", headers={"X-CSRFToken": token}).status_code == 302
+    assert (
+        admin.post(f"/admin/received-webhooks/replay/{dead.id}", headers={"X-CSRFToken": token}).status_code
+        == 302
+    )
     drain()
     db.session.rollback()
     assert dead.processed_at is not None and dead.dead_at is None
@@ -204,7 +231,9 @@ def test_somebody_known_by_number_stays_the_same_contact_under_a_new_id(
     assert meta.sent[-1].startswith("Ana, ¿qué te interesa?")
 
 
-def test_the_url_behind_a_proxy_is_the_public_one(app: Flask, client: FlaskClient, twilio: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_url_behind_a_proxy_is_the_public_one(
+    app: Flask, client: FlaskClient, twilio: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(app.config, "PUBLIC_URL", "https://crm.example.com")
     body, headers = twilio_server.signed_twilio_form(
         "https://crm.example.com/message", twilio_server.message_form("SM5", PERSON, "hola")

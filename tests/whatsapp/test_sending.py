@@ -26,7 +26,9 @@ Drain = Callable[[], None]
 def outbound() -> list[Message]:
     db.session.rollback()
     where = Message.direction == "out"
-    return list(db.session.scalars(select(Message).where(where).order_by(Message.contact_id, Message.position)))
+    return list(
+        db.session.scalars(select(Message).where(where).order_by(Message.contact_id, Message.position))
+    )
 
 
 def due_now() -> None:
@@ -35,7 +37,9 @@ def due_now() -> None:
         session.execute(update(Message).values(next_attempt_at=None))
         session.execute(update(Channel).values(held_until=None))
         session.execute(
-            update(Contact).where(Contact.next_send_at.is_not(None)).values(next_send_at=utcnow(), claimed_until=None)
+            update(Contact)
+            .where(Contact.next_send_at.is_not(None))
+            .values(next_send_at=utcnow(), claimed_until=None)
         )
 
 
@@ -70,7 +74,9 @@ def test_too_fast_waits_as_long_as_the_provider_says(twilio: Line, drain: Drain)
     assert timedelta(seconds=100) < first.next_attempt_at - utcnow() < timedelta(seconds=121)
 
 
-def test_a_refused_account_holds_the_channel_and_shows_why(meta: Line, drain: Drain, admin: FlaskClient) -> None:
+def test_a_refused_account_holds_the_channel_and_shows_why(
+    meta: Line, drain: Drain, admin: FlaskClient
+) -> None:
     meta.server.plan(meta_server.error(401, 190, "Token has expired"))
     meta.say("hola")
     meta.say("hola", sender="+34600000002")
@@ -112,7 +118,9 @@ def test_an_answer_that_nobody_finds_becomes_unknown_and_only_a_person_repeats_i
     drain()
     with transaction() as session:
         session.execute(
-            update(Message).where(Message.status == "sending").values(handing_over_at=utcnow() - sending.RECONCILE)
+            update(Message)
+            .where(Message.status == "sending")
+            .values(handing_over_at=utcnow() - sending.RECONCILE)
         )
     due_now()
     drain()
@@ -207,18 +215,24 @@ def test_states_only_go_forward(
     drain()
     first = outbound()[0]
     for number, status in enumerate(order):
-        hook = meta_server.status_webhook(first.provider_id or "", status, "34600111222", at=1_795_000_000 + number)
+        hook = meta_server.status_webhook(
+            first.provider_id or "", status, "34600111222", at=1_795_000_000 + number
+        )
         body, headers = meta_server.signed_meta(hook)
         assert client.post("/message", data=body, headers=headers).status_code == 200
         drain()
     assert outbound()[0].status == final
 
 
-def test_a_late_status_of_twilio_comes_by_its_callback(client: FlaskClient, twilio: Line, drain: Drain) -> None:
+def test_a_late_status_of_twilio_comes_by_its_callback(
+    client: FlaskClient, twilio: Line, drain: Drain
+) -> None:
     twilio.say("hola")
     drain()
     taken = twilio.server.accepted[0]
-    assert taken.callback is not None and taken.callback.startswith("http://localhost/message/status?reference=")
+    assert taken.callback is not None and taken.callback.startswith(
+        "http://localhost/message/status?reference="
+    )
     path = taken.callback.removeprefix("http://localhost")
     for status in ("read", "delivered"):
         body, headers = twilio_server.signed_twilio_form(
@@ -264,5 +278,3 @@ def test_no_message_outlives_its_attempts(meta: Line, drain: Drain) -> None:
         redis().flushdb()  # the breaker would make us wait
     first = outbound()[0]
     assert (first.status, first.attempts) == ("failed", sending.ATTEMPTS)
-
-

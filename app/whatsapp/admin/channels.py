@@ -47,7 +47,12 @@ class ChannelView(CommandView):
     roles = {"read": ("manager", "viewer"), "write": ()}
     route_base = "/admin/channels"
     menu = MenuEntry("automation", _l("Channels"), "fa-tower-cell", position=30)
-    list_title, add_title, edit_title, show_title = _l("Channels"), _l("New channel"), _l("Edit channel"), _l("Channel")
+    list_title, add_title, edit_title, show_title = (
+        _l("Channels"),
+        _l("New channel"),
+        _l("Edit channel"),
+        _l("Channel"),
+    )
     list_columns = ["name", "provider", "address", "default_flow", "health", "last_webhook_at"]
     choices = {"provider": words.PROVIDER}
     cells = {"health": _health, "last_webhook_at": lambda row: when(row.last_webhook_at)}
@@ -134,7 +139,8 @@ class ChannelView(CommandView):
             "default_flow_id": form.get("default_flow_id") or None,
             "active": "active" in form,
             "credentials": {
-                item.name: form.get(f"credentials.{item.name}", "").strip() for item in SENDERS[provider].FIELDS
+                item.name: form.get(f"credentials.{item.name}", "").strip()
+                for item in SENDERS[provider].FIELDS
             },
         }
 
@@ -162,5 +168,8 @@ class ChannelView(CommandView):
         try:
             return dict(row.credentials or {})
         except Undecryptable:
-            self.toast(gettext("The stored credentials cannot be read: SECRET_KEY has changed. Enter them again."), "danger")
+            self.toast(
+                gettext("The stored credentials cannot be read: SECRET_KEY has changed. Enter them again."),
+                "danger",
+            )
             return {}

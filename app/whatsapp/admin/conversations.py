@@ -33,14 +33,18 @@ def _latest(row: Contact) -> Conversation | None:
     found: dict[str, Conversation | None] = g.setdefault("whatsapp_latest", {})
     if row.id not in found:
         ids = [item.id for item in db.session if isinstance(item, Contact)]
-        known = queries.open_of(ids)
+        known = queries.latest_of(ids)
         found.update({contact_id: known.get(contact_id) for contact_id in ids})
     return found.get(row.id)
 
 
 def _state(row: Contact) -> Any:
     latest = _latest(row)
-    return badge(latest.status, words.CONVERSATION) if latest is not None else badge(gettext("Unanswered"), colour="red")
+    return (
+        badge(latest.status, words.CONVERSATION)
+        if latest is not None
+        else badge(gettext("Unanswered"), colour="red")
+    )
 
 
 class ConversationView(CommandView):
@@ -84,7 +88,7 @@ class ConversationView(CommandView):
         row = self._contact(pk)
         if row.id != pk:
             return redirect(url_for("ConversationView.show", pk=row.id))
-        latest = queries.open_of([row.id]).get(row.id)
+        latest = queries.latest_of([row.id]).get(row.id)
         return self.render_template(
             "whatsapp/conversation.html",
             title=str(row),

@@ -99,7 +99,10 @@ class FlowView(CommandView):
         return redirect(url_for("FlowView.show", pk=made.id)) if made is not None else None
 
     @action(
-        "archive", _l("Archive"), _l("Archive the flow? Conversations that run go on, no new one starts."), "fa-box-archive"
+        "archive",
+        _l("Archive"),
+        _l("Archive the flow? Conversations that run go on, no new one starts."),
+        "fa-box-archive",
     )
     def archive(self, rows: list[Flow]) -> Any:
         """Take flows out of use."""

@@ -58,8 +58,12 @@ PROVIDER = {
 }
 
 REASONS = {
-    "63016": _l("More than 24 hours have passed since the contact wrote; WhatsApp allows only templates then."),
-    "131047": _l("More than 24 hours have passed since the contact wrote; WhatsApp allows only templates then."),
+    "63016": _l(
+        "More than 24 hours have passed since the contact wrote; WhatsApp allows only templates then."
+    ),
+    "131047": _l(
+        "More than 24 hours have passed since the contact wrote; WhatsApp allows only templates then."
+    ),
     "131026": _l("The number has no WhatsApp, or cannot receive this message."),
     "63024": _l("The number has no WhatsApp, or cannot receive this message."),
     "63003": _l("The number has no WhatsApp, or cannot receive this message."),

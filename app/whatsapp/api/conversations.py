@@ -26,7 +26,9 @@ TAGS = ("conversations",)
 
 @bp.get("/conversations")
 @needs("conversations:read")
-@endpoint(query=ConversationQuery, out=Page[ConversationOut], tags=TAGS, summary="Conversations, newest first")
+@endpoint(
+    query=ConversationQuery, out=Page[ConversationOut], tags=TAGS, summary="Conversations, newest first"
+)
 def conversations(query: ConversationQuery) -> Page[ConversationOut]:
     """Sellers see those of their own leads."""
     position = decode_cursor(query.cursor, 1)

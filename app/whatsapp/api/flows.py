@@ -12,7 +12,18 @@ from pydantic import BaseModel, Field
 from app.kit.auth import current, needs
 from app.kit.db import transaction
 from app.kit.errors import PreconditionFailed
-from app.kit.rest import Body, Page, PageQuery, created, endpoint, etag_of, if_match, require_match
+from app.kit.rest import (
+    Body,
+    Page,
+    PageQuery,
+    created,
+    decode_cursor,
+    encode_cursor,
+    endpoint,
+    etag_of,
+    if_match,
+    require_match,
+)
 from app.kit.rest.endpoint import to_response
 from app.kit.rest.openapi import ProblemDocument, ProblemItem
 from app.kit.rest.problems import localized
@@ -21,6 +32,7 @@ from app.whatsapp.api.blueprint import bp
 from app.whatsapp.commands import flows as commands
 from app.whatsapp.models import Flow
 from app.whatsapp.queries import flows as queries
+from app.whatsapp.queries.conversations import id_or_none
 
 TAGS = ("flows",)
 CHANGED = {412: ProblemDocument, 428: ProblemDocument}
@@ -122,6 +134,10 @@ def answer(row: Flow) -> Response:
 @endpoint(query=PageQuery, out=Page[FlowItem], tags=TAGS, summary="All flows that are in use, by name")
 def list_flows(query: PageQuery) -> Page[FlowItem]:
     """Archived ones are left out."""
+    position = decode_cursor(query.cursor, 2)
+    after = (str(position[0]), id_or_none("/cursor", position[1]) or "") if position else None
+    rows = queries.flows(after=after, limit=query.limit + 1)
+    last = rows[query.limit - 1] if len(rows) > query.limit else None
     items = [
         FlowItem(
             id=row.id,
@@ -133,9 +149,9 @@ def list_flows(query: PageQuery) -> Page[FlowItem]:
             updated_at=row.updated_at,
             updated_by=row.updated_by,
         )
-        for row in queries.flows()
+        for row in rows[: query.limit]
     ]
-    return Page(items=items, next=None)
+    return Page(items=items, next=encode_cursor(last.name, last.id) if last is not None else None)
 
 
 @bp.post("/flows")
@@ -169,7 +185,9 @@ def put_flow(flow_id: UUID, body: FlowChange) -> Response:
         raise PreconditionFailed("This ETag is not one of ours.")
     revision = row.revision
     with transaction():
-        row = commands.save_draft(str(flow_id), revision, name=name, document=body.document, by=current().name)
+        row = commands.save_draft(
+            str(flow_id), revision, name=name, document=body.document, by=current().name
+        )
     return answer(row)
 
 
@@ -223,7 +241,8 @@ def list_flow_versions(flow_id: UUID) -> Page[VersionItem]:
     """Without their documents."""
     rows = queries.versions(str(flow_id))
     items = [
-        VersionItem(number=row.number, published_at=row.published_at, published_by=row.published_by) for row in rows
+        VersionItem(number=row.number, published_at=row.published_at, published_by=row.published_by)
+        for row in rows
     ]
     return Page(items=items, next=None)
 

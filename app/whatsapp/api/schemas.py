@@ -88,9 +88,13 @@ class StartIn(Body):
 
     channel_id: str | None = Field(None, description="Needed when there are several channels")
     to: str | None = Field(None, max_length=40, description="Phone number, E.164", examples=["+34600000001"])
-    user_id: str | None = Field(None, max_length=200, description="The provider's id of somebody without a number")
-    flow: str | None = Field(None, max_length=200, description="Id or name; the channel's default flow otherwise")
-    variables: dict[str, Any] = {}
+    user_id: str | None = Field(
+        None, max_length=200, description="The provider's id of somebody without a number"
+    )
+    flow: str | None = Field(
+        None, max_length=200, description="Id or name; the channel's default flow otherwise"
+    )
+    variables: dict[str, Any] = Field(default_factory=dict)
 
 
 class StartedOut(BaseModel):

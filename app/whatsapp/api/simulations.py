@@ -57,7 +57,12 @@ class AnswerIn(Body):
 @bp.post("/flows/<uuid:flow_id>/simulations")
 @needs("flows:read")
 @endpoint(
-    body=SimulationIn, out=SimulationOut, status=201, tags=TAGS, summary="Try a flow out", also={422: ProblemDocument}
+    body=SimulationIn,
+    out=SimulationOut,
+    status=201,
+    tags=TAGS,
+    summary="Try a flow out",
+    also={422: ProblemDocument},
 )
 def start_simulation(flow_id: UUID, body: SimulationIn) -> Response:
     """The same engine as in production; kept for half an hour."""
@@ -68,7 +73,9 @@ def start_simulation(flow_id: UUID, body: SimulationIn) -> Response:
 
 @bp.post("/simulations/<uuid:session_id>/messages")
 @needs("flows:read")
-@endpoint(body=AnswerIn, out=SimulationOut, tags=TAGS, summary="Answer in a try-out", also={409: ProblemDocument})
+@endpoint(
+    body=AnswerIn, out=SimulationOut, tags=TAGS, summary="Answer in a try-out", also={409: ProblemDocument}
+)
 def answer_simulation(session_id: UUID, body: AnswerIn) -> dict[str, Any]:
     """Answers with the whole try-out."""
     if not body.text and not body.choice:

@@ -74,7 +74,9 @@ class SayIn(Body):
 def open_chat(body: ChatIn) -> Response:
     """Somebody new begins to talk."""
     chat = chats.open_chat(channel_id=body.channel_id, name=body.name, phone=body.phone, by=current())
-    return created({"id": chat["id"], "channel_id": chat["channel_id"]}, f"/simulator/chats/{chat['id']}/messages")
+    return created(
+        {"id": chat["id"], "channel_id": chat["channel_id"]}, f"/simulator/chats/{chat['id']}/messages"
+    )
 
 
 @bp.get("/simulator/chats/<uuid:chat_id>/messages")

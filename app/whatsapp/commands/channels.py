@@ -28,7 +28,9 @@ def add_channel(
 ) -> Channel:
     """A new channel; raises Invalid with every problem."""
     if provider not in PROVIDERS:
-        raise Invalid([problem("/provider", "unknown_provider", "There is no provider “%(name)s”.", name=provider)])
+        raise Invalid(
+            [problem("/provider", "unknown_provider", "There is no provider “%(name)s”.", name=provider)]
+        )
     stored = {key: value for key, value in credentials.items() if value}
     problems, address = _check(name, provider, stored, default_flow_id, own_id=None)
     if problems or address is None:
@@ -78,14 +80,22 @@ def delete_channel(channel_id: str) -> None:
     row = queries.channel(channel_id)
     if db.session.scalar(select(func.count()).select_from(Contact).where(Contact.channel_id == row.id)):
         raise Conflict(
-            problem("", "has_contacts", "People have written to this channel. Switch it off instead of deleting it.")
+            problem(
+                "",
+                "has_contacts",
+                "People have written to this channel. Switch it off instead of deleting it.",
+            )
         )
     db.session.delete(row)
     after_commit("whatsapp doors", queries.forget_doors)
 
 
 def _check(
-    name: str, provider: str, stored: Mapping[str, str] | None, default_flow_id: str | None, own_id: str | None
+    name: str,
+    provider: str,
+    stored: Mapping[str, str] | None,
+    default_flow_id: str | None,
+    own_id: str | None,
 ) -> tuple[list[Problem], str | None]:
     problems: list[Problem] = []
     if not name or not name.strip():
@@ -107,7 +117,9 @@ def _check(
         twin = queries.by_address(provider, address) if address else None
         if twin is not None and twin.id != own_id:
             problems.append(
-                problem("/credentials", "taken", "The channel “%(name)s” has this number already.", name=twin.name)
+                problem(
+                    "/credentials", "taken", "The channel “%(name)s” has this number already.", name=twin.name
+                )
             )
     return problems, address
 
@@ -125,10 +137,17 @@ def _credential_problems(provider: str, stored: Mapping[str, str]) -> tuple[list
         value = effective.get(name, "")
         if len(value) > CREDENTIAL_LENGTH:
             problems.append(
-                problem(f"/credentials/{name}", "too_long", "At most %(limit)s characters.", limit=CREDENTIAL_LENGTH)
+                problem(
+                    f"/credentials/{name}",
+                    "too_long",
+                    "At most %(limit)s characters.",
+                    limit=CREDENTIAL_LENGTH,
+                )
             )
         if item.required and not value.strip():
-            problems.append(problem(f"/credentials/{name}", "required", "This is needed to send and to receive."))
+            problems.append(
+                problem(f"/credentials/{name}", "required", "This is needed to send and to receive.")
+            )
     address = sender.address(effective)
     if address is None and not problems:
         problems.append(problem("/credentials", "no_address", "The sender's number is missing."))

@@ -62,7 +62,9 @@ def messages(chat_id: str, after: int, *, by: Principal) -> tuple[list[Message],
     contact_id = _contact_id(_load(chat_id, by))
     if contact_id is None:
         return [], after
-    rows = [row for row in conversations.messages_of_contact(contact_id, after=after) if row.position is not None]
+    rows = [
+        row for row in conversations.messages_of_contact(contact_id, after=after) if row.position is not None
+    ]
     return rows, max((row.position or 0 for row in rows), default=after)
 
 
@@ -115,7 +117,9 @@ def _phone(phone: str, problems: list[Problem]) -> str | None:
     except phonenumbers.NumberParseException:
         pass
     problems.append(
-        problem("/phone", "invalid_phone", "This is no telephone number; write it with the country code (+34…).")
+        problem(
+            "/phone", "invalid_phone", "This is no telephone number; write it with the country code (+34…)."
+        )
     )
     return None
 

@@ -29,7 +29,13 @@ def start(document: Any, name: str) -> dict[str, Any]:
     blocking = engine.blocking(engine.validate(document))
     if blocking:
         raise Invalid(blocking)
-    session: dict[str, Any] = {"id": new_id(), "document": document, "name": name, "messages": [], "effects": []}
+    session: dict[str, Any] = {
+        "id": new_id(),
+        "document": document,
+        "name": name,
+        "messages": [],
+        "effects": [],
+    }
     step = engine.start(
         _flow(session), contact=CONTACT, variables={}, channel=CHANNEL, now=utcnow(), message={"text": ""}
     )

@@ -29,7 +29,13 @@ EMPTY: dict[str, Any] = {
     "settings": {"expire_minutes": 1440},
     "variables": [],
     "nodes": [
-        {"id": "greet", "type": "send_text", "position": {"x": 80, "y": 80}, "text": "Hola 👋", "exits": {"next": "bye"}},
+        {
+            "id": "greet",
+            "type": "send_text",
+            "position": {"x": 80, "y": 80},
+            "text": "Hola 👋",
+            "exits": {"next": "bye"},
+        },
         {"id": "bye", "type": "end", "position": {"x": 420, "y": 80}, "exits": {}},
     ],
 }
@@ -83,7 +89,11 @@ def publish_flow(flow_id: str, *, by: str) -> FlowVersion:
         raise Invalid(blocking)
     newest = db.session.scalar(select(func.max(FlowVersion.number)).where(FlowVersion.flow_id == row.id))
     version = FlowVersion(
-        flow_id=row.id, number=(newest or 0) + 1, document=deepcopy(row.draft), published_by=by, published_at=utcnow()
+        flow_id=row.id,
+        number=(newest or 0) + 1,
+        document=deepcopy(row.draft),
+        published_by=by,
+        published_at=utcnow(),
     )
     db.session.add(version)
     triggers = row.draft.get("triggers") or {}
@@ -166,7 +176,9 @@ def _document_problems(document: Any) -> list[Problem]:
     except (TypeError, ValueError):
         return [problem("/document", "not_json", "The flow holds something that JSON cannot say.")]
     if len(encoded) > DRAFT_BYTES:
-        return [problem("/document", "too_large", "The flow is larger than %(limit)s bytes.", limit=DRAFT_BYTES)]
+        return [
+            problem("/document", "too_large", "The flow is larger than %(limit)s bytes.", limit=DRAFT_BYTES)
+        ]
     if b"\\u0000" in encoded:
         return [problem("/document", "nul", "The flow holds a NUL character, which no database stores.")]
     return []

@@ -85,10 +85,7 @@ def take_in(limit: int = BATCH) -> int:
     _take_turn()
     now = utcnow()
     rows = db.session.scalars(
-        select(Webhook)
-        .where(*inbound.webhook_is_due(now))
-        .order_by(Webhook.id)
-        .limit(limit)
+        select(Webhook).where(*inbound.webhook_is_due(now)).order_by(Webhook.id).limit(limit)
     ).all()
     heard: dict[str, datetime] = {}
     for row in rows:
@@ -155,7 +152,9 @@ def _take_turn() -> None:
     # SQLite needs nothing: transaction() holds the only write lock.
     if db.session.get_bind(clause=Webhook.__table__).dialect.name == "postgresql":
         db.session.execute(
-            text("SELECT pg_advisory_xact_lock(:key)"), {"key": TURN_KEY}, bind_arguments={"clause": Webhook.__table__}
+            text("SELECT pg_advisory_xact_lock(:key)"),
+            {"key": TURN_KEY},
+            bind_arguments={"clause": Webhook.__table__},
         )
 
 
@@ -228,7 +227,11 @@ def _keep_message(row: Webhook, index: int, channel: Channel, item: InboundMessa
         ["channel_id", "provider_id", "direction"],
     )
     if fresh:
-        publish(MessageReceived(message_id=message_id, contact_id=contact.id, channel_id=channel.id, kind=item.kind))
+        publish(
+            MessageReceived(
+                message_id=message_id, contact_id=contact.id, channel_id=channel.id, kind=item.kind
+            )
+        )
 
 
 def _caption(item: InboundMessage) -> str:
@@ -249,9 +252,13 @@ def contact_for(
         select(Contact).where(Contact.channel_id == channel_id, or_(*known_by)).order_by(Contact.id).limit(10)
     ).all()
     by_id = {row.user_id: row for row in rows}
-    contact = next((by_id[identity] for identity in identities if identity in by_id), rows[0] if rows else None)
+    contact = next(
+        (by_id[identity] for identity in identities if identity in by_id), rows[0] if rows else None
+    )
     if contact is None:
-        contact = Contact(channel_id=channel_id, user_id=identities[0], phone=phone, name=name[:NAME_LENGTH], mode=BOT)
+        contact = Contact(
+            channel_id=channel_id, user_id=identities[0], phone=phone, name=name[:NAME_LENGTH], mode=BOT
+        )
         db.session.add(contact)
         db.session.flush()
         return contact

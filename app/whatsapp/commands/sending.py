@@ -67,7 +67,11 @@ def hand_over(limit: int) -> list[Errand]:
     """Claim up to `limit` lanes and mark their first message as being sent; call after the commit."""
     now = utcnow()
     contacts = claim(
-        Contact, *queries.lane_is_due(now), order_by=(Contact.next_send_at, Contact.id), limit=limit, lease=LANE_LEASE
+        Contact,
+        *queries.lane_is_due(now),
+        order_by=(Contact.next_send_at, Contact.id),
+        limit=limit,
+        lease=LANE_LEASE,
     )
     errands = []
     secrets: dict[str, dict[str, str] | None] = {}
@@ -117,7 +121,9 @@ def send_again(message_id: str, *, contact_id: str, by: str) -> None:
     if message is None or message.direction != "out" or message.contact_id != contact.id:
         raise NotFound("message", message_id)
     if message.status not in (MESSAGE_FAILED, UNKNOWN):
-        raise Conflict(problem("", "not_failed", "Only a message that failed or is unknown can be sent again."))
+        raise Conflict(
+            problem("", "not_failed", "Only a message that failed or is unknown can be sent again.")
+        )
     copy = Message(
         channel_id=message.channel_id,
         contact_id=message.contact_id,
@@ -234,9 +240,9 @@ def _hold(channel: Channel, until: datetime, fault: str | None) -> None:
 
 def _heal(channel: Channel, message: Message) -> None:
     """A call that was accepted ends the pause, unless it was under way already when the pause began."""
-    if channel.held_at is not None and message.handing_over_at is not None:
-        if message.handing_over_at > channel.held_at:
-            channel.fault = channel.held_until = channel.held_at = None
+    began = message.handing_over_at
+    if channel.held_at is not None and began is not None and began > channel.held_at:
+        channel.fault = channel.held_until = channel.held_at = None
 
 
 def _locked(contact_id: str) -> Contact:

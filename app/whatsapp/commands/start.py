@@ -43,7 +43,9 @@ def start_run(
     if not to and not user_id:
         problems.append(problem("/to", "required", "Say whom to write to: a phone number, or a user_id."))
     if user_id and (len(user_id) > USER_ID_LENGTH or "\x00" in user_id):
-        problems.append(problem("/user_id", "too_long", "At most %(limit)s characters.", limit=USER_ID_LENGTH))
+        problems.append(
+            problem("/user_id", "too_long", "At most %(limit)s characters.", limit=USER_ID_LENGTH)
+        )
     found = _flow(flow, channel, problems)
     problems += _variable_problems(variables)
     if problems or channel is None or found is None:
@@ -100,7 +102,9 @@ def _flow(name: str | None, channel: Channel | None, problems: list[Problem]) ->
         if found is None:
             problems.append(problem("/flow", "unknown_flow", "There is no such flow."))
     if found is not None and found.published_version is None:
-        problems.append(problem("/flow", "unpublished", "The flow “%(name)s” is not published.", name=found.name))
+        problems.append(
+            problem("/flow", "unpublished", "The flow “%(name)s” is not published.", name=found.name)
+        )
     return found
 
 
@@ -112,7 +116,9 @@ def _variable_problems(variables: Mapping[str, Any]) -> list[Problem]:
         where = f"/variables/{name}"[:200]
         if not VARIABLE.fullmatch(name):
             problems.append(
-                problem(where, "bad_name", "A variable's name is letters, digits and _, and begins with a letter.")
+                problem(
+                    where, "bad_name", "A variable's name is letters, digits and _, and begins with a letter."
+                )
             )
         if not isinstance(value, str | int | float | bool) or "\x00" in str(value):
             problems.append(problem(where, "bad_value", "A variable is text, a number, or true or false."))

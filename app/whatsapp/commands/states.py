@@ -129,7 +129,9 @@ def purge_receipts(before: datetime) -> None:
 
 
 def _stamp(message: Message, status: str, at: datetime) -> None:
-    column = {SENT: "sent_at", DELIVERED: "delivered_at", READ: "read_at", MESSAGE_FAILED: "failed_at"}.get(status)
+    column = {SENT: "sent_at", DELIVERED: "delivered_at", READ: "read_at", MESSAGE_FAILED: "failed_at"}.get(
+        status
+    )
     if column is not None and getattr(message, column) is None:
         setattr(message, column, at)
 

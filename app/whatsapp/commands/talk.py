@@ -86,9 +86,7 @@ def note_failure(contact_id: str, error: Exception) -> None:
         intake.bury(message.webhook_id, message.last_error, now)
 
 
-def start_flow(
-    contact_id: str, flow: Flow, *, variables: Mapping[str, Any], by: str
-) -> Conversation:
+def start_flow(contact_id: str, flow: Flow, *, variables: Mapping[str, Any], by: str) -> Conversation:
     """Start a flow on our side. A conversation that still waits is ended: a person decided to begin anew."""
     now = utcnow()
     contact = turns.lock_contact(contact_id)
@@ -129,7 +127,12 @@ def drop_timer(timer_id: str, error: Exception) -> None:
     timer.attempts += 1
     retry = intake.retry_at(timer.attempts, utcnow())
     if retry is None:
-        log.error("timer given up", timer_id=timer_id, conversation_id=timer.conversation_id, error=intake.short(error))
+        log.error(
+            "timer given up",
+            timer_id=timer_id,
+            conversation_id=timer.conversation_id,
+            error=intake.short(error),
+        )
         db.session.delete(timer)
     else:
         timer.due_at = retry
@@ -155,7 +158,9 @@ def expire(conversation_id: str) -> None:
 
 def due_timers(now: datetime, limit: int) -> list[str]:
     """Ids of timers to fire."""
-    return list(db.session.scalars(select(Timer.id).where(Timer.due_at <= now).order_by(Timer.due_at).limit(limit)))
+    return list(
+        db.session.scalars(select(Timer.id).where(Timer.due_at <= now).order_by(Timer.due_at).limit(limit))
+    )
 
 
 def due_expiries(now: datetime, limit: int) -> list[str]:

@@ -67,7 +67,9 @@ def begin(
     """Start the flow's published version with a contact whose lock the caller holds."""
     number = flow.published_version
     if number is None:
-        raise Conflict(problem("/flow", "unpublished", "The flow “%(name)s” is not published.", name=flow.name))
+        raise Conflict(
+            problem("/flow", "unpublished", "The flow “%(name)s” is not published.", name=flow.name)
+        )
     conversation = Conversation(
         id=new_id(),
         contact_id=contact.id,

@@ -37,7 +37,10 @@ def load_demo() -> list[str]:
         flows = {name: _flow(file, name, made) for file, name in FLOWS.items()}
         if db.session.scalar(select(Channel.id).where(Channel.provider == "simulator").limit(1)) is None:
             channel_commands.add_channel(
-                name=SIMULATOR, provider="simulator", credentials={}, default_flow_id=next(iter(flows.values()))
+                name=SIMULATOR,
+                provider="simulator",
+                credentials={},
+                default_flow_id=next(iter(flows.values())),
             )
             made.append(f"simulator channel “{SIMULATOR}”")
     return made

@@ -50,7 +50,9 @@ def conversation(conversation_id: str, principal: Principal) -> Conversation:
         .join(Contact)
         .where(Conversation.id == conversation_id, *visible(principal))
         .options(
-            selectinload(Conversation.contact), selectinload(Conversation.channel), selectinload(Conversation.flow)
+            selectinload(Conversation.contact),
+            selectinload(Conversation.channel),
+            selectinload(Conversation.flow),
         )
     )
     if row is None:
@@ -76,7 +78,9 @@ def conversations(
         .order_by(Conversation.id.desc())
         .limit(limit)
         .options(
-            selectinload(Conversation.contact), selectinload(Conversation.channel), selectinload(Conversation.flow)
+            selectinload(Conversation.contact),
+            selectinload(Conversation.channel),
+            selectinload(Conversation.flow),
         )
     )
     for column, value in (
@@ -112,17 +116,19 @@ def messages_of_conversation(conversation_id: str) -> list[Message]:
 
 def messages_of_contact(contact_id: str, *, after: int = 0) -> list[Message]:
     """All that was said with this contact from position `after` on; what waits to be handled comes last."""
-    said = Message.position > after if after else True
-    return _in_order(and_(Message.contact_id == contact_id, said))
+    where = Message.contact_id == contact_id
+    return _in_order(and_(where, Message.position > after) if after else where)
 
 
-def open_of(contact_ids: Sequence[str]) -> dict[str, Conversation]:
+def latest_of(contact_ids: Sequence[str]) -> dict[str, Conversation]:
     """The newest conversation of each of these contacts."""
     if not contact_ids:
         return {}
-    newest = (
-        select(func.max(Conversation.id)).where(Conversation.contact_id.in_(contact_ids)).group_by(Conversation.contact_id)
+    rank = func.row_number().over(partition_by=Conversation.contact_id, order_by=Conversation.id.desc())
+    ranked = (
+        select(Conversation.id, rank.label("rank")).where(Conversation.contact_id.in_(contact_ids)).subquery()
     )
+    newest = select(ranked.c.id).where(ranked.c.rank == 1)
     rows = db.session.scalars(select(Conversation).where(Conversation.id.in_(newest)))
     return {row.contact_id: row for row in rows}
 
@@ -195,6 +201,9 @@ def _count(statement: Any) -> int:
 def _in_order(where: Any) -> list[Message]:
     unplaced = Message.position.is_(None)
     rows = db.session.scalars(
-        select(Message).where(where).order_by(unplaced.desc(), Message.position.desc(), Message.id.desc()).limit(TRANSCRIPT)
+        select(Message)
+        .where(where)
+        .order_by(unplaced.desc(), Message.position.desc(), Message.id.desc())
+        .limit(TRANSCRIPT)
     ).all()
     return list(reversed(rows))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import and_, func, or_, select
 
 from app.kit.db import db
 from app.kit.errors import NotFound
@@ -51,10 +51,13 @@ def find_flow(id_or_name: str) -> Flow | None:
     return db.session.scalar(living.where(Flow.name == id_or_name).order_by(Flow.id).limit(1))
 
 
-def flows(*, archived: bool = False, limit: int = 500) -> list[Flow]:
-    """Flows by name."""
-    where = Flow.archived_at.is_not(None) if archived else Flow.archived_at.is_(None)
-    return list(db.session.scalars(select(Flow).where(where).order_by(Flow.name, Flow.id).limit(limit)))
+def flows(*, after: tuple[str, str] | None = None, limit: int = 500) -> list[Flow]:
+    """Flows in use by name; after: name and id of the last one seen."""
+    statement = select(Flow).where(Flow.archived_at.is_(None)).order_by(Flow.name, Flow.id).limit(limit)
+    if after is not None:
+        name, flow_id = after
+        statement = statement.where(or_(Flow.name > name, and_(Flow.name == name, Flow.id > flow_id)))
+    return list(db.session.scalars(statement))
 
 
 def version(flow_id: str, number: int) -> FlowVersion:
@@ -70,7 +73,9 @@ def versions(flow_id: str) -> list[Any]:
     flow(flow_id)
     columns = (FlowVersion.number, FlowVersion.published_at, FlowVersion.published_by)
     return list(
-        db.session.execute(select(*columns).where(FlowVersion.flow_id == flow_id).order_by(FlowVersion.number.desc()))
+        db.session.execute(
+            select(*columns).where(FlowVersion.flow_id == flow_id).order_by(FlowVersion.number.desc())
+        )
     )
 
 

@@ -20,7 +20,10 @@ def lane_is_due(now: datetime) -> tuple[Any, ...]:
 def any_due(now: datetime) -> bool:
     """Whether send_messages has work."""
     free = or_(Contact.claimed_until.is_(None), Contact.claimed_until < now)
-    return db.session.execute(select(Contact.id).where(and_(*lane_is_due(now)), free).limit(1)).first() is not None
+    return (
+        db.session.execute(select(Contact.id).where(and_(*lane_is_due(now)), free).limit(1)).first()
+        is not None
+    )
 
 
 def first_unsent(contact_id: str) -> Message | None:
