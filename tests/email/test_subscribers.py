@@ -46,6 +46,8 @@ def happen(app: Flask) -> Callable[[Event], None]:
         letter: dict[str, Any] = {
             "id": db.new_id(),
             "type": f"embudo.{event.name}.v{event.version}",
+            "time": db.utcnow().isoformat(),
+            "requestid": None,
             "data": event.data(),
         }
         assert outbox.receive("email", letter) is None
