@@ -6,6 +6,7 @@ the variable and what to do, not in the middle of the night.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 from collections.abc import Callable, Mapping
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-BINDS = ("platform", "whatsapp", "leads", "email")
+BINDS = ("platform", "whatsapp", "leads", "email", "webhooks")
 """The databases: one per service, and the platform's (users, roles, API keys)."""
 
 TRUE, FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off", ""}
@@ -57,6 +58,7 @@ class Config:
     api_rate_per_second: float = 50.0
     api_burst: float = 200.0
     email_check_dns: bool = False
+    webhooks_allow_private: tuple[str, ...] = ()
     mail: dict[str, Any] = field(repr=False, default_factory=dict)
     providers: dict[str, str] = field(repr=False, default_factory=dict)
 
@@ -86,6 +88,7 @@ class Config:
             "API_RATE_PER_SECOND": self.api_rate_per_second,
             "API_BURST": self.api_burst,
             "EMAIL_CHECK_DNS": self.email_check_dns,
+            "WEBHOOKS_ALLOW_PRIVATE": self.webhooks_allow_private,
             "SESSION_COOKIE_NAME": "embudo",
             "SESSION_COOKIE_HTTPONLY": True,
             "SESSION_COOKIE_SAMESITE": "Lax",
@@ -140,6 +143,7 @@ class _Reader:
             "default_country": self.country("DEFAULT_COUNTRY", "ES"),
             "simulator": self.switch("SIMULATOR", default=True),
             "email_check_dns": self.switch("EMAIL_CHECK_DNS", default=False),
+            "webhooks_allow_private": self.hosts("WEBHOOKS_ALLOW_PRIVATE"),
             "mail": self.mail(),
             "providers": {name: self.text(name) for name in PROVIDER_VARIABLES if self.text(name)},
             "secret_key_old": self.text("SECRET_KEY_OLD"),
@@ -160,7 +164,7 @@ class _Reader:
         given = self.text(name)
         if not given:
             return default
-        if not given.isdigit() or not low <= int(given) <= high:
+        if not (given.isascii() and given.isdecimal()) or not low <= int(given) <= high:
             self.problems.append(f"{name} must be a whole number from {low} to {high}; it is “{given}”.")
             return default
         return int(given)
@@ -191,12 +195,25 @@ class _Reader:
         given = self.text(name)
         if not given:
             return ""
-        parts = urlsplit(given)
-        if parts.scheme not in schemes or not (parts.hostname or parts.path):
+        try:
+            parts = urlsplit(given)
+            # Files have a path; everything else has a host, and a port that is a number or none.
+            found = (
+                bool(parts.path if parts.scheme in {"sqlite", "unix"} else parts.hostname) and parts.port != 0
+            )
+        except ValueError:
+            found = False
+        if not found or parts.scheme not in schemes:
             # The value itself may hold a password, so it is not repeated.
             self.problems.append(
                 f"{name} must be a URL that begins with {' or '.join(s + '://' for s in schemes)}."
             )
+        return given
+
+    def hosts(self, name: str) -> tuple[str, ...]:
+        given = tuple(item.strip().lower().strip("[]") for item in self.text(name).split(",") if item.strip())
+        if any("/" in item or "*" in item for item in given):
+            self.problems.append(f"{name} must be host names or addresses, comma-separated, without http:// or *.")
         return given
 
     def databases(self, instance: Path, services: tuple[str, ...]) -> dict[str, str]:
@@ -204,6 +221,10 @@ class _Reader:
         own = {bind: self.database_url(f"{bind.upper()}_DATABASE_URL") for bind in BINDS}
         needed = {"platform", *(services or BINDS[1:])}
         urls = {bind: own[bind] or common or f"sqlite:///{instance / bind}.sqlite" for bind in BINDS}
+        if self.text("DYNO") and not common and not any(own.values()):
+            self.problems.append(
+                "DATABASE_URL is missing: a dyno's disk is empty after each restart; add Heroku Postgres."
+            )
         if any(own.values()) and not common:
             # Half on servers and half in local files is never meant: that half would be lost with the machine.
             chosen = f" (SERVICES={','.join(services)})" if services else ""
@@ -226,6 +247,10 @@ class _Reader:
 
     def redis(self) -> str | None:
         given = self.url("REDIS_URL", ("redis", "rediss", "unix"))
+        if self.text("DYNO") and not given:
+            self.problems.append(
+                "REDIS_URL is missing: web and worker dynos share no disk; add Heroku Key-Value Store."
+            )
         insecure = self.switch("REDIS_TLS_INSECURE", default=bool(self.text("DYNO")))
         if given.startswith("rediss://") and insecure and "ssl_cert_reqs=" not in given:
             # Heroku's key-value store has a self-signed certificate.
@@ -239,6 +264,8 @@ class _Reader:
         authority = self.text("MAIL_TLS_CA")
         if authority and not Path(authority).is_file():
             self.problems.append("MAIL_TLS_CA names a file that does not exist.")
+        if bool(self.text("MAIL_USERNAME")) != bool(self.text("MAIL_PASSWORD")):
+            self.problems.append("MAIL_USERNAME and MAIL_PASSWORD belong together; set both or neither.")
         return {
             "MAIL_SERVER": self.text("MAIL_SERVER") or None,
             "MAIL_PORT": self.number("MAIL_PORT", 465 if ssl else 587 if tls else 25, low=1, high=65535),
@@ -275,11 +302,14 @@ def _kept_secret(instance: Path) -> str:
     """The generated key of a local installation, made at its first start."""
     path = instance / "secret_key"
     instance.mkdir(parents=True, exist_ok=True)
-    try:
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+    if not path.exists():
+        # Several processes may start at once, and none may read a key that another is still writing.
+        own = path.with_name(f"{path.name}.{os.getpid()}")
+        with os.fdopen(os.open(own, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
             file.write(secrets.token_urlsafe(48))
-    except FileExistsError:
-        pass
+        with contextlib.suppress(FileExistsError):
+            os.link(own, path)
+        own.unlink()
     return path.read_text().strip()
 
 
@@ -288,6 +318,5 @@ URL_VARIABLES = ("TWILIO_API_URL", "META_GRAPH_URL")
 PROVIDER_VARIABLES = (
     "TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN", "TWILIO_WHATSAPP_FROM", "TWILIO_API_URL",
     "META_APP_SECRET", "META_VERIFY_TOKEN", "META_ACCESS_TOKEN", "META_PHONE_NUMBER_ID", "META_GRAPH_URL",
-    "META_GRAPH_VERSION",
 )  # fmt: skip
 """Credentials of the providers; typed into the admin instead, they are stored encrypted."""

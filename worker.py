@@ -7,10 +7,15 @@ import sys
 
 from app import create_app
 from app.kit import relay, work
+from config import ConfigError
 
 if __name__ == "__main__":
     names = sys.argv[1:]
+    try:
+        app = create_app(role="relay" if names == ["relay"] else "worker")
+    except ConfigError as error:
+        sys.exit(str(error))
     if names == ["relay"]:
-        relay.run(create_app(role="relay"))
+        relay.run(app)
     else:
-        work.run(create_app(role="worker"), names)
+        work.run(app, names)

