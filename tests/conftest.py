@@ -27,6 +27,8 @@ from config import Config
 
 services.load_models(services.SERVICES.values())
 
+pytest_plugins = ["tests.left_out"]
+
 BINDS = ("platform", "whatsapp", "leads", "email")
 ADMIN_PASSWORD = "correct horse battery"
 LOCAL_POSTGRESQL = "postgresql+psycopg://postgres@127.0.0.1:5432/postgres"
