@@ -98,6 +98,8 @@ class SafeInterface(SQLAInterface):  # type: ignore[misc]
                 id = as_uuid(id)  # noqa: A001
             elif self.is_integer(key):
                 id = int(id) if str(id).isdecimal() and int(id) <= KEY_LIMIT else None  # noqa: A001
+            elif "\x00" in str(id):  # PostgreSQL refuses it in any text
+                id = None  # noqa: A001
             if id is None:
                 return None
         return super().get(id, filters or self.get_filters(), *args, **kwargs)
