@@ -41,6 +41,7 @@ SERVICES: dict[str, Service] = {
         ),
         Service(name="leads", title="Leads", queues=("leads",), paths=("/leads", "/stages")),
         Service(name="email", title="E-mail", queues=("email",), paths=("/email", "/templates")),
+        Service(name="webhooks", title="Webhooks", queues=("webhooks",), paths=("/webhooks",)),
     )
 }
 """Every service there is. Adding one: docs/howto/add-a-service.md."""

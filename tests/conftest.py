@@ -29,7 +29,7 @@ services.load_models(services.SERVICES.values())
 
 pytest_plugins = ["tests.left_out"]
 
-BINDS = ("platform", "whatsapp", "leads", "email")
+BINDS = ("platform", "whatsapp", "leads", "email", "webhooks")
 ADMIN_PASSWORD = "correct horse battery"
 LOCAL_POSTGRESQL = "postgresql+psycopg://postgres@127.0.0.1:5432/postgres"
 

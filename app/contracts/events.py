@@ -13,11 +13,16 @@ from typing import Any, ClassVar
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """Base of all events; name and version are the CloudEvents type, service is the source."""
+    """Base of all events; name and version are the CloudEvents type, service is the source.
+
+    public: whether customers may be told (webhooks). False for what one service only asks of another: what comes of
+    it is an event of its own.
+    """
 
     name: ClassVar[str]
     version: ClassVar[int] = 1
     service: ClassVar[str]
+    public: ClassVar[bool] = True
 
     @property
     def subject(self) -> str:
@@ -111,6 +116,7 @@ class LeadCaptured(Event):
 
     name: ClassVar[str] = "lead.captured"
     service: ClassVar[str] = "whatsapp"
+    public: ClassVar[bool] = False
     capture_id: str
     conversation_id: str
     contact_id: str
@@ -127,6 +133,7 @@ class EmailRequested(Event):
 
     name: ClassVar[str] = "email.requested"
     service: ClassVar[str] = "whatsapp"
+    public: ClassVar[bool] = False
     request_id: str
     conversation_id: str
     template: str
@@ -222,6 +229,29 @@ class LeadDeleted(Event):
     lead_id: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class AirtableSynced(Event):
+    """Leads and a table in Airtable agree again. direction: out (we wrote) or in (we took over)."""
+
+    name: ClassVar[str] = "airtable.synced"
+    service: ClassVar[str] = "leads"
+    connection_id: str
+    direction: str
+    lead_ids: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AirtableConflict(Event):
+    """A lead's field was changed here and in Airtable; winner: ours or airtable. The values stay in the service."""
+
+    name: ClassVar[str] = "airtable.conflict"
+    service: ClassVar[str] = "leads"
+    lead_id: str
+    connection_id: str
+    field_name: str
+    winner: str
+
+
 # email
 
 
@@ -247,16 +277,18 @@ class EmailFailed(Event):
     lead_id: str | None = None
 
 
-# Who listens to what. An event without listeners is kept in the outbox for the record and goes nowhere.
-LISTENERS: dict[type[Event], tuple[str, ...]] = {
-    LeadCaptured: ("leads",),
-    EmailRequested: ("email",),
-    LeadCreated: ("email", "whatsapp"),
-    LeadAssigned: ("whatsapp",),
-    LeadDeleted: ("whatsapp", "email"),
-    EmailSent: ("leads",),
-    EmailFailed: ("leads",),
-}
+# webhooks
+
+
+@dataclass(frozen=True, kw_only=True)
+class EndpointDisabled(Event):
+    """A webhook endpoint gets nothing any more; reason: by_hand | gone (it answered 410) | failing (for days)."""
+
+    name: ClassVar[str] = "endpoint.disabled"
+    service: ClassVar[str] = "webhooks"
+    endpoint_id: str
+    reason: str
+    failing_since: str | None = None
 
 
 def _all(base: type[Event]) -> list[type[Event]]:
@@ -267,6 +299,26 @@ def _all(base: type[Event]) -> list[type[Event]]:
 
 
 EVENTS: dict[str, type[Event]] = {event.name: event for event in _all(Event)}
+
+_NAMED: dict[type[Event], tuple[str, ...]] = {
+    LeadCaptured: ("leads",),
+    EmailRequested: ("email",),
+    LeadCreated: ("email", "whatsapp"),
+    LeadAssigned: ("whatsapp",),
+    LeadDeleted: ("whatsapp", "email"),
+    EmailSent: ("leads",),
+    EmailFailed: ("leads",),
+}
+
+
+def _listeners() -> dict[type[Event], tuple[str, ...]]:
+    """Those who are named, and webhooks for everything public: a new event needs no line for it."""
+    told = {event: ("webhooks",) for event in EVENTS.values() if event.public}
+    return {event: _NAMED.get(event, ()) + told.get(event, ()) for event in (*_NAMED, *told)}
+
+
+LISTENERS: dict[type[Event], tuple[str, ...]] = _listeners()
+"""Who listens to what. An event without listeners is kept in the outbox for the record and goes nowhere."""
 
 
 def parse(name: str, data: dict[str, Any]) -> Event | None:

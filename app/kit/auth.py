@@ -31,12 +31,13 @@ SCOPES = (
     "leads:read", "leads:write", "flows:read", "flows:write", "flows:publish", "channels:read", "channels:write",
     "conversations:read", "conversations:write", "status:read", "simulator:use", "templates:read",
     "templates:write", "email:read", "email:send", "keys:write", "settings:write",
+    "webhooks:read", "webhooks:write",
 )  # fmt: skip
 """Everything a principal may be allowed to do through the API."""
 
 ROLE_SCOPES: Mapping[str, frozenset[str]] = {
     "Admin": frozenset(SCOPES),
-    "manager": frozenset(SCOPES) - {"keys:write", "settings:write", "channels:write"},
+    "manager": frozenset(SCOPES) - {"keys:write", "settings:write", "channels:write", "webhooks:write"},
     "seller": frozenset(
         {
             "leads:read", "leads:write", "conversations:read", "conversations:write", "status:read",

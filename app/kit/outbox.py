@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -48,6 +49,22 @@ class OutboxHealth:
     waiting: int
     oldest_seconds: float | None
     dead: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Received:
+    """What the envelope of an event says: its id, the same at every repeat, and when it happened."""
+
+    event_id: str
+    at: datetime
+
+
+_received: ContextVar[Received] = ContextVar("embudo_received")
+
+
+def received() -> Received:
+    """The envelope of the event that is being handled; LookupError outside a handler."""
+    return _received.get()
 
 
 def outbox_tables(base: Any, service: str) -> tuple[Any, Any]:
@@ -195,6 +212,7 @@ def receive(service: str, letter: dict[str, Any]) -> float | None:
     """Handle a CloudEvent as `service`; None when it is settled, else the seconds after which to try again.
 
     One transaction holds the handler's work and the inbox row. A handler that keeps failing makes a dead letter.
+    A handler with a function `wanted` is asked first: what it does not want is settled without a write.
     """
     inbox = _inboxes[service]
     handlers = current_app.extensions["embudo_handlers"][service]
@@ -203,7 +221,11 @@ def receive(service: str, letter: dict[str, Any]) -> float | None:
     handler = handlers.get(type(event)) if event is not None else None
     if event is None or handler is None:
         return None  # a newer producer's event, or one this release no longer listens to
+    wanted = getattr(handler, "wanted", None)
+    if wanted is not None and not wanted(event):
+        return None
     key = {"event_id": letter["id"], "handler": f"{service}.{handler.__name__}"}
+    envelope = Received(event_id=letter["id"], at=datetime.fromisoformat(letter["time"]))
     with telemetry.bound(request_id=letter.get("requestid"), event_name=name, event_id=letter["id"]):
         try:
             with db.transaction() as session:
@@ -217,7 +239,11 @@ def receive(service: str, letter: dict[str, Any]) -> float | None:
                     if row is None or row.state != "failing":
                         return None
                     row.state, row.event, row.error, row.handled_at = "done", None, None, db.utcnow()
-                handler(event)
+                token = _received.set(envelope)
+                try:
+                    handler(event)
+                finally:
+                    _received.reset(token)
         except Exception as error:
             log.exception("event handler failed", handler=key["handler"])
             return _note_failure(inbox, key, name, letter, error)

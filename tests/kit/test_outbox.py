@@ -52,7 +52,7 @@ def test_an_event_reaches_every_listener_once(handled: list[Any], drain: Callabl
     event = a_lead_created()
     publish(event)
     drain()
-    assert sorted(handled) == [("email", event.lead_id), ("whatsapp", event.lead_id)]
+    assert sorted(handled) == [(name, event.lead_id) for name in ("email", "webhooks", "whatsapp")]
 
 
 def test_an_event_that_was_rolled_back_never_leaves(handled: list[Any], drain: Callable[[], None]) -> None:
@@ -82,7 +82,7 @@ def test_when_redis_forgets_everything_nothing_is_lost_or_doubled(
     relay.pass_once()  # handed over to Redis …
     redis().flushdb()  # … which loses it before anybody looked
     drain()
-    expected = [(service, event.lead_id) for event in (first, second) for service in ("email", "whatsapp")]
+    expected = [(service, event.lead_id) for event in (first, second) for service in ("email", "webhooks", "whatsapp")]
     assert sorted(handled) == sorted(expected)
 
 

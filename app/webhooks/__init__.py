@@ -1,0 +1,1 @@
+"""Tells other systems what happened here: signed, retried for days, logged, replayable."""

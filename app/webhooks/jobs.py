@@ -1,0 +1,282 @@
+"""Messages leave: many calls at a time, few to each endpoint, so that a slow one delays nobody but itself."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Iterable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from datetime import datetime, timedelta
+from typing import Any
+
+from flask import Flask, current_app
+
+from app.kit import telemetry
+from app.kit.db import own_context, transaction, utcnow
+from app.kit.jobs import Job, ring
+from app.webhooks import commands, providers, queries, signing
+from app.webhooks.commands import DELIVER_JOB, Parcel
+from app.webhooks.commands.delivery import LEASE, Result
+
+CALLS = 16
+"""Calls at a time, in each worker process."""
+
+CALLS_PER_ENDPOINT = 2
+"""Of these to one endpoint: its server is not ours to flood."""
+
+SLOW_SECONDS = 1.0
+"""An endpoint whose calls take longer on average counts as slow."""
+
+SLOW_CALLS = 8
+"""Calls that all slow endpoints together may hold, so that quick ones always find room."""
+
+AHEAD_SECONDS = 3.0
+"""How much work is claimed ahead for an endpoint, by what its calls have taken so far."""
+
+FIRST_ALLOWANCE, MOST_ALLOWED = 8, 120
+"""Deliveries claimed at a time of an endpoint that nothing is known of yet, and of the quickest."""
+
+RECORD_BATCH = 60
+RECORD_SECONDS = 0.1
+"""Results are written when there are so many, or the oldest is so old."""
+
+DRAIN_SECONDS = 10.0
+"""After so long the job ends and rings for itself again: other queues wait for this worker, too."""
+
+LINGER_SECONDS = 1.0
+"""How long the job waits for calls when nothing else is to do; later answers are recorded without it."""
+
+PURGE_JOB = "webhooks.purge"
+
+log = telemetry.get_logger("webhooks")
+
+
+class Courier:
+    """The calls of one process: those under way, also from a run that is over, and how quick endpoints are."""
+
+    def __init__(self) -> None:
+        self.pool = ThreadPoolExecutor(CALLS, thread_name_prefix="webhooks")
+        self.lock = threading.Lock()
+        self.under_way: Counter[str] = Counter()
+        self.seconds: dict[str, float] = {}
+        self.late: set[Future[Result]] = set()
+        self.recording = threading.Lock()
+
+    def is_slow(self, endpoint_id: str) -> bool:
+        """Whether its calls take long."""
+        return self.seconds.get(endpoint_id, 0.0) > SLOW_SECONDS
+
+    def allowance(self, endpoint_id: str) -> int:
+        """How many deliveries to claim for it: what it takes in the next seconds."""
+        seconds = self.seconds.get(endpoint_id)
+        if seconds is None:
+            return FIRST_ALLOWANCE
+        return max(1, min(MOST_ALLOWED, int(AHEAD_SECONDS / max(seconds, 0.001)) * CALLS_PER_ENDPOINT))
+
+    def has_room(self, endpoint_id: str) -> bool:
+        """Whether another call to it may begin now."""
+        with self.lock:
+            if self.under_way.total() >= CALLS or self.under_way[endpoint_id] >= CALLS_PER_ENDPOINT:
+                return False
+            if not self.is_slow(endpoint_id):
+                return True
+            slow = sum(count for id_, count in self.under_way.items() if self.is_slow(id_))
+            return slow < SLOW_CALLS
+
+    def begin(self, sender: providers.Sender, parcel: Parcel) -> Future[Result]:
+        """Start a call."""
+        with self.lock:
+            self.under_way[parcel.endpoint_id] += 1
+        return self.pool.submit(self._call, sender, parcel)
+
+    def _call(self, sender: providers.Sender, parcel: Parcel) -> Result:
+        at = utcnow()
+        started = time.monotonic()
+        try:
+            headers = signing.headers(parcel.keys, parcel.webhook_id, at, parcel.body)
+            outcome = sender.post(parcel.url, parcel.body, headers)
+        finally:
+            seconds = time.monotonic() - started
+            with self.lock:
+                self.under_way[parcel.endpoint_id] -= 1
+                if not self.under_way[parcel.endpoint_id]:
+                    del self.under_way[parcel.endpoint_id]
+                before = self.seconds.get(parcel.endpoint_id, seconds)
+                self.seconds[parcel.endpoint_id] = 0.7 * before + 0.3 * seconds
+        return Result(parcel=parcel, outcome=outcome, at=at)
+
+    def leave(self, app: Flask, calls: Iterable[Future[Result]]) -> None:
+        """Record these calls when they end, in their own thread: the run that began them does not wait."""
+        for call in calls:
+            with self.lock:
+                self.late.add(call)
+            call.add_done_callback(lambda done: self._record_late(app, done))
+
+    def _record_late(self, app: Flask, done: Future[Result]) -> None:
+        try:
+            with (
+                self.recording,
+                app.app_context(),
+                transaction(),
+            ):  # one at a time: a worker has few connections
+                commands.record([done.result()])
+        except Exception:  # whatever it is: the claim runs out and the message is sent again
+            log.exception("late result not recorded")
+        finally:
+            with self.lock:
+                self.late.discard(done)
+
+    def settle(self, seconds: float) -> bool:
+        """Wait until no late call is under way or unrecorded; False when the time is over."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            with self.lock:
+                if not self.late:
+                    return True
+                late = set(self.late)
+            wait(late, timeout=0.05)
+            with self.recording:
+                pass
+        return False
+
+
+_couriers: dict[int, Courier] = {}
+
+
+def courier() -> Courier:
+    """This process's courier; threads do not survive a fork."""
+    if os.getpid() not in _couriers:
+        _couriers[os.getpid()] = Courier()
+    return _couriers[os.getpid()]
+
+
+def deliver_due() -> None:
+    """Send all due messages; returns when only slow calls are left, or after DRAIN_SECONDS."""
+    _Run(courier(), providers.sender(current_app.config.get("WEBHOOKS_ALLOW_PRIVATE", ()))).drain()
+
+
+class _Run:
+    """One run of the job."""
+
+    def __init__(self, courier_: Courier, sender: providers.Sender) -> None:
+        self.courier, self.sender = courier_, sender
+        self.waiting: dict[str, deque[Parcel]] = {}
+        self.calls: set[Future[Result]] = set()
+        self.results: list[Result] = []
+        self.oldest_result: float | None = None
+        self.exhausted_at = 0.0
+
+    def drain(self) -> None:
+        """Claim, call and record until nothing more can be done now."""
+        ends = time.monotonic() + DRAIN_SECONDS
+        idle_since: float | None = None
+        again = False
+        while True:
+            over = time.monotonic() >= ends
+            if not over:
+                self._claim()
+            begun = 0 if over else self._begin()
+            done = self._collect()
+            self._record(force=not self.calls)
+            if begun or done:
+                idle_since = None
+                continue
+            if not self.calls:
+                again = over
+                break
+            idle_since = idle_since or time.monotonic()
+            if over or time.monotonic() - idle_since >= LINGER_SECONDS:
+                again = over or bool(self.waiting)
+                break
+        self._give_back()
+        if again:
+            ring(DELIVER_JOB)
+
+    def _claim(self) -> None:
+        """Top up, when few are waiting: of endpoints that have nothing waiting here and room for a call."""
+        if time.monotonic() < self.exhausted_at or sum(map(len, self.waiting.values())) > CALLS * 2:
+            return
+        full = set(self.waiting) | {
+            id_ for id_ in self.courier.under_way.copy() if not self.courier.has_room(id_)
+        }
+        with transaction():
+            parcels = commands.claim_due(self.courier.allowance, without=full)
+        for parcel in parcels:
+            self.waiting.setdefault(parcel.endpoint_id, deque()).append(parcel)
+        if not parcels:
+            self.exhausted_at = time.monotonic() + 0.05  # what comes now is found in a moment, or rings
+
+    def _begin(self) -> int:
+        """Start as many calls as there is room for, one endpoint after the other."""
+        begun = 0
+        latest = utcnow() + LEASE / 2
+        progress = True
+        while progress:
+            progress = False
+            for endpoint_id, parcels in list(self.waiting.items()):
+                if not self.courier.has_room(endpoint_id):
+                    continue
+                if parcels[0].until < latest:
+                    # Waited too long here: the claim might end during the call.
+                    self._release([*self.waiting.pop(endpoint_id)])
+                    continue
+                self.calls.add(self.courier.begin(self.sender, parcels.popleft()))
+                if not parcels:
+                    del self.waiting[endpoint_id]
+                begun += 1
+                progress = True
+        return begun
+
+    def _collect(self) -> int:
+        if not self.calls:
+            return 0
+        done, self.calls = wait(self.calls, timeout=0.05, return_when=FIRST_COMPLETED)
+        self.results += [call.result() for call in done]
+        if done and self.oldest_result is None:
+            self.oldest_result = time.monotonic()
+        return len(done)
+
+    def _record(self, *, force: bool) -> None:
+        if not self.results or self.oldest_result is None:
+            return
+        old = time.monotonic() - self.oldest_result >= RECORD_SECONDS
+        if force or old or len(self.results) >= RECORD_BATCH:
+            with transaction():
+                commands.record(self.results)
+            self.results, self.oldest_result = [], None
+
+    def _give_back(self) -> None:
+        self._record(force=True)
+        self._release([parcel for parcels in self.waiting.values() for parcel in parcels])
+        self.courier.leave(_app(), self.calls)
+
+    def _release(self, parcels: list[Parcel]) -> None:
+        if parcels:
+            with transaction():
+                commands.release(parcels)
+
+
+def _app() -> Any:
+    return current_app._get_current_object()  # type: ignore[attr-defined]
+
+
+def purge_old() -> None:
+    """Forget what is older than the log is kept."""
+    while True:
+        with own_context(), transaction():
+            if not commands.purge():
+                return
+
+
+def has_old(now: datetime | None = None) -> bool:
+    """Whether there is anything to forget; a day's worth at a time, so that this is no steady trickle."""
+    limit = (now or utcnow()) - commands.KEEP - timedelta(days=1)
+    return queries.any_old(limit)
+
+
+JOBS = (
+    Job(name=DELIVER_JOB, queue="webhooks", run=deliver_due, due=queries.has_due),
+    Job(name=PURGE_JOB, queue="webhooks", run=purge_old, due=has_old),
+)
