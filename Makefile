@@ -9,6 +9,7 @@ INSTANCE := $(or $(EMBUDO_INSTANCE),instance)
 # The environment of the virtual one comes first, so that npm scripts find its node when the machine has none.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export npm_config_update_notifier := false
 
 # Redis comes as a wheel for 3.11 and 3.12, so these are tried first. Say PYTHON=… to choose yourself.
 PYTHONS := $(PYTHON) python3.12 python3.11 python3.13 python3.14 python3 /usr/bin/python3
