@@ -2,6 +2,7 @@
 
 The key, the request's fingerprint and the answer are stored in the same transaction as what the request did
 (draft-ietf-httpapi-idempotency-key-header-07). Refused requests store nothing and may be corrected and sent again.
+The answer is stored encrypted: some hold a secret that is shown once.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from sqlalchemy import LargeBinary, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.contracts.problems import problem
-from app.kit import auth, db
+from app.kit import auth, db, secrets
 from app.kit.errors import BadRequest, Invalid
 
 KEEP = timedelta(hours=24)
@@ -81,7 +82,7 @@ def once(service: str, answer: Callable[[], Response]) -> Response:
                 .values(
                     status=response.status_code,
                     headers={name: response.headers[name] for name in KEPT_HEADERS if name in response.headers},
-                    body=response.get_data(),
+                    body=secrets.encrypt(response.get_data(as_text=True)),
                 )
             )
             return response
@@ -95,7 +96,7 @@ def _replay(table: Any, key: str, seen: str) -> Response:
         raise Invalid(
             [problem("/headers/Idempotency-Key", "key_reused", "This Idempotency-Key was used for another request.")]
         )
-    response = Response(row.body, status=row.status, headers=row.headers)
+    response = Response(secrets.decrypt(row.body), status=row.status, headers=row.headers)
     response.headers["Idempotency-Replayed"] = "true"
     return response
 

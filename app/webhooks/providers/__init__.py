@@ -153,7 +153,7 @@ def _prepare(adapter: HTTPAdapter) -> HTTPAdapter:
     return adapter
 
 
-class _Session(HTTPSession):  # type: ignore[misc]
+class _Session(HTTPSession):
     """requests-hardened's session, with exceptions for hosts that the operator trusts."""
 
     def __init__(self, allowed: frozenset[str]) -> None:
