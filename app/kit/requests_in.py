@@ -26,7 +26,13 @@ def init_requests(app: Flask) -> None:
     def _begin() -> None:
         given = request.headers.get("X-Request-Id", "")
         g.embudo_started = time.perf_counter()
-        REQUEST_ID.set(given if VALID_ID.fullmatch(given) else db.new_id())
+        g.embudo_request_token = REQUEST_ID.set(given if VALID_ID.fullmatch(given) else db.new_id())
+
+    @app.teardown_request
+    def _forget(_error: BaseException | None) -> None:
+        token = g.pop("embudo_request_token", None)
+        if token is not None:  # what the thread does next is not part of this request
+            REQUEST_ID.reset(token)
 
     @app.after_request
     def _end(response: Response) -> Response:
@@ -39,6 +45,10 @@ def init_requests(app: Flask) -> None:
         telemetry.HTTP_REQUESTS.labels(request.method, route, response.status_code).inc()
         telemetry.HTTP_SECONDS.labels(request.method, route).observe(took)
         log.info(
-            "request", method=request.method, route=route, status=response.status_code, ms=round(took * 1000, 1)
+            "request",
+            method=request.method,
+            route=route,
+            status=response.status_code,
+            ms=round(took * 1000, 1),
         )
         return response
