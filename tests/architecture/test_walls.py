@@ -82,7 +82,9 @@ def lint(tree: Path) -> subprocess.CompletedProcess[str]:
 def test_the_kit_that_pure_modules_may_not_use_is_listed_in_full() -> None:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     (pure,) = [contract for contract in settings if contract["name"].startswith("Pure modules")]
-    modules = {path.stem for path in (ROOT / "app" / "kit").iterdir() if path.suffix == ".py" or path.is_dir()}
+    modules = {
+        path.stem for path in (ROOT / "app" / "kit").iterdir() if path.suffix == ".py" or path.is_dir()
+    }
     expected = {f"app.kit.{name}" for name in modules - {"__init__", "__pycache__", "text"}}
     assert {name for name in pure["forbidden_modules"] if name.startswith("app.")} == expected
 
