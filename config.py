@@ -213,7 +213,9 @@ class _Reader:
     def hosts(self, name: str) -> tuple[str, ...]:
         given = tuple(item.strip().lower().strip("[]") for item in self.text(name).split(",") if item.strip())
         if any("/" in item or "*" in item for item in given):
-            self.problems.append(f"{name} must be host names or addresses, comma-separated, without http:// or *.")
+            self.problems.append(
+                f"{name} must be host names or addresses, comma-separated, without http:// or *."
+            )
         return given
 
     def databases(self, instance: Path, services: tuple[str, ...]) -> dict[str, str]:

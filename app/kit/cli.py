@@ -82,7 +82,9 @@ def up(ctx: click.Context) -> None:
 
 @ops.command("api-key")
 @click.argument("name")
-@click.option("--scope", "scopes", multiple=True, required=True, help="e.g. leads:read; may be given several times")
+@click.option(
+    "--scope", "scopes", multiple=True, required=True, help="e.g. leads:read; may be given several times"
+)
 @click.option("--days", type=click.IntRange(min=1), help="days until it expires")
 @click.option("--user-id", type=int, help="act as this user, with at most their rights")
 @with_appcontext
@@ -92,7 +94,9 @@ def api_key(name: str, scopes: tuple[str, ...], days: int | None, user_id: int |
     wanted = auth.SCOPES if "all" in scopes else scopes
     try:
         with db.transaction():
-            _, plain = auth.create_key(name, wanted, expires_at=expires, user_id=user_id, by="flask ops api-key")
+            _, plain = auth.create_key(
+                name, wanted, expires_at=expires, user_id=user_id, by="flask ops api-key"
+            )
     except EmbudoError as error:
         raise click.ClickException(str(error)) from None
     click.echo(plain)
