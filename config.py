@@ -315,10 +315,11 @@ def _kept_secret(instance: Path) -> str:
     return path.read_text().strip()
 
 
-URL_VARIABLES = ("TWILIO_API_URL", "META_GRAPH_URL")
+URL_VARIABLES = ("TWILIO_API_URL", "META_GRAPH_URL", "AIRTABLE_ENDPOINT_URL")
 
 PROVIDER_VARIABLES = (
     "TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN", "TWILIO_WHATSAPP_FROM", "TWILIO_API_URL",
     "META_APP_SECRET", "META_VERIFY_TOKEN", "META_ACCESS_TOKEN", "META_PHONE_NUMBER_ID", "META_GRAPH_URL",
+    "AIRTABLE_API_KEY", "AIRTABLE_ENDPOINT_URL",
 )  # fmt: skip
 """Credentials of the providers; typed into the admin instead, they are stored encrypted."""

@@ -119,7 +119,7 @@ def render_type(kind: str, item: Any, _context: Any) -> str | bool:
 
 def new_revision(bind: str, message: str) -> None:
     """Write the next numbered file of a bind's history from the differences."""
-    number = len(list((HISTORY / "versions" / bind).glob("[0-9]*.py"))) + 1
+    number = len(list((HISTORY / "versions" / bind).glob(f"{bind}_[0-9]*.py"))) + 1
     with db.engine_of(bind).connect() as connection:
         command.revision(config_of(bind, connection), message=message, autogenerate=True, rev_id=f"{bind}_{number:04d}")
 

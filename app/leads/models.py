@@ -10,13 +10,14 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, Dialect, ForeignKey, Index, String, Text, text
+from sqlalchemy import BigInteger, CheckConstraint, Dialect, ForeignKey, Index, String, Text, Uuid, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 from sqlalchemy.types import TypeDecorator
 
 from app.kit.db import Id, Json, UtcDateTime, bind_base, new_id, utcnow
 from app.kit.outbox import outbox_tables
 from app.kit.rest.idempotency import idempotency_table
+from app.kit.secrets import EncryptedJson
 
 Base = bind_base("leads")
 outbox_tables(Base, "leads")
@@ -26,7 +27,7 @@ NAME_LENGTH = 200
 EMAIL_LENGTH = 254  # RFC 5321 §4.5.3.1.3, less the angle brackets
 PHONE_LENGTH = 24  # E.164 has 15 digits; a few countries (Germany) give out longer ones
 STAGE_KINDS = ("open", "won", "lost")
-SOURCES = ("whatsapp", "web", "api", "import", "manual", "demo")
+SOURCES = ("whatsapp", "web", "api", "import", "manual", "demo", "airtable")
 CENTS = 100
 
 LIVING = text("deleted_at IS NULL")
@@ -201,3 +202,142 @@ FIRST_STAGES: tuple[dict[str, Any], ...] = (
     {"key": "won", "name_en": "Won", "name_es": "Ganado", "colour": "#10b981", "kind": "won"},
     {"key": "lost", "name_en": "Lost", "name_es": "Perdido", "colour": "#6b7280", "kind": "lost"},
 )
+
+
+class AirtableConnection(Base):
+    """One table in one Airtable base that leads are kept in step with; token and secrets only encrypted.
+
+    claimed_until and claim_token make one process at a time read or write the table, so that a merge never meets
+    another. held_until is a pause that ends by itself (too many calls, a refused token), `stopped` one that a person
+    ends. pull_since is Airtable's clock, not ours.
+    """
+
+    __tablename__ = "leads_airtable_connection"
+    __table_args__ = (CheckConstraint("state IN ('draft', 'active', 'paused', 'stopped')", name="state"),)
+
+    id: Mapped[Id] = mapped_column(primary_key=True, default=new_id)
+    name: Mapped[str] = mapped_column(String(120))
+    token: Mapped[Any] = mapped_column(EncryptedJson, nullable=True, deferred=True)
+    stand_in: Mapped[bool] = mapped_column(default=False)
+    base_id: Mapped[str] = mapped_column(String(40), default="", index=True)
+    base_name: Mapped[str] = mapped_column(String(200), default="")
+    table_id: Mapped[str] = mapped_column(String(40), default="")
+    table_name: Mapped[str] = mapped_column(String(200), default="")
+    columns: Mapped[list[dict[str, Any]]] = mapped_column(Json, default=list)
+    field_map: Mapped[list[dict[str, Any]]] = mapped_column(Json, default=list)
+    id_column: Mapped[str] = mapped_column(String(40), default="")
+    modified_column: Mapped[str] = mapped_column(String(40), default="")
+    direction: Mapped[str] = mapped_column(String(8), default="both")
+    policy: Mapped[str] = mapped_column(String(8), default="newest")
+    new_records: Mapped[str] = mapped_column(String(8), default="create")
+    remote_deletions: Mapped[str] = mapped_column(String(8), default="unlink")
+    local_deletions: Mapped[str] = mapped_column(String(8), default="ignore")
+    create_options: Mapped[bool] = mapped_column(default=True)
+    poll_minutes: Mapped[int] = mapped_column(default=5)
+    state: Mapped[str] = mapped_column(String(8), default="draft")
+    error_code: Mapped[str | None] = mapped_column(String(60))
+    last_error: Mapped[str | None] = mapped_column(Text)
+    held_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    failures: Mapped[int] = mapped_column(default=0)
+    claimed_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    claim_token: Mapped[str | None] = mapped_column(String(36))
+    next_pull_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    next_full_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    pull_since: Mapped[str] = mapped_column(String(40), default="")
+    pulled_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    pushed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    asked_deletions: Mapped[list[str]] = mapped_column(Json, default=list)
+    webhook_wanted: Mapped[bool] = mapped_column(default=True)
+    webhook_id: Mapped[str] = mapped_column(String(40), default="")
+    webhook_secret: Mapped[Any] = mapped_column(EncryptedJson, nullable=True, deferred=True)
+    webhook_cursor: Mapped[int] = mapped_column(default=1)
+    webhook_expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    webhook_pinged: Mapped[str] = mapped_column(String(40), default="")
+    webhook_error: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class AirtableRoute(Base):
+    """Which leads go into which table: the first route whose conditions all hold; none at all takes every lead."""
+
+    __tablename__ = "leads_airtable_route"
+
+    id: Mapped[Id] = mapped_column(primary_key=True, default=new_id)
+    position: Mapped[int] = mapped_column(default=0)
+    connection_id: Mapped[Id] = mapped_column(
+        ForeignKey(
+            "leads_airtable_connection.id", ondelete="CASCADE", name="fk_leads_airtable_route_connection"
+        ),
+        index=True,
+    )
+    conditions: Mapped[list[dict[str, Any]]] = mapped_column(Json, default=list)
+
+
+class AirtableLink(Base):
+    """A lead and its record. due_at says that something of the lead has still to be told to Airtable.
+
+    revision counts the lead's changes, so that one made during a call is not taken for written. shadow: per field
+    what both sides last agreed on. tagged: the record carries our lead's id. elsewhere: records in tables that the
+    lead has left. changed_at: per field the time of our last change, for "newest wins".
+    """
+
+    __tablename__ = "leads_airtable_link"
+    __table_args__ = (
+        Index("ix_leads_airtable_link_due", "due_at", "lead_id"),
+        Index("uq_leads_airtable_link_record", "connection_id", "record_id", unique=True),
+    )
+
+    lead_id: Mapped[Id] = mapped_column(ForeignKey("leads_lead.id", ondelete="CASCADE"), primary_key=True)
+    connection_id: Mapped[str | None] = mapped_column(
+        Uuid(as_uuid=False),
+        ForeignKey(
+            "leads_airtable_connection.id", ondelete="CASCADE", name="fk_leads_airtable_link_connection"
+        ),
+    )
+    record_id: Mapped[str | None] = mapped_column(String(40))
+    tagged: Mapped[bool] = mapped_column(default=False)
+    status: Mapped[str] = mapped_column(String(10), default="new", index=True)  # new synced blocked unlinked
+    shadow: Mapped[dict[str, Any]] = mapped_column(Json, default=dict)
+    changed_at: Mapped[dict[str, str]] = mapped_column(Json, default=dict)
+    elsewhere: Mapped[list[dict[str, str]]] = mapped_column(Json, default=list)
+    revision: Mapped[int] = mapped_column(default=1)
+    dirty_since: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    due_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    error_code: Mapped[str | None] = mapped_column(String(60))
+    last_error: Mapped[str | None] = mapped_column(Text)
+    synced_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class AirtableConflict(Base):
+    """A field that was changed on both sides: what each had, who won, and what a person chose instead."""
+
+    __tablename__ = "leads_airtable_conflict"
+    __table_args__ = (Index("ix_leads_airtable_conflict_open", "resolved_at", "id"),)
+
+    id: Mapped[Id] = mapped_column(primary_key=True, default=new_id)
+    connection_id: Mapped[Id] = mapped_column(
+        ForeignKey(
+            "leads_airtable_connection.id", ondelete="CASCADE", name="fk_leads_airtable_conflict_connection"
+        )
+    )
+    lead_id: Mapped[Id] = mapped_column(ForeignKey("leads_lead.id", ondelete="CASCADE"), index=True)
+    field: Mapped[str] = mapped_column(String(80))
+    ours: Mapped[Any] = mapped_column(Json, nullable=True)
+    theirs: Mapped[Any] = mapped_column(Json, nullable=True)
+    winner: Mapped[str] = mapped_column(String(8))
+    at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
+    resolved_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    resolved_by: Mapped[str | None] = mapped_column(String(130))
+
+
+class AirtableCallCount(Base):
+    """How often we called Airtable for a base in a month; plans limit the calls of a month."""
+
+    __tablename__ = "leads_airtable_call_count"
+
+    base_id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    month: Mapped[str] = mapped_column(String(7), primary_key=True)
+    calls: Mapped[int] = mapped_column(default=0)

@@ -23,6 +23,7 @@ SOURCES = {
     "import": (_l("Import"), "teal"),
     "manual": (_l("By hand"), "grey"),
     "demo": (_l("Demo"), "amber"),
+    "airtable": (_l("Airtable"), "blue"),
 }
 LANGUAGES = {"es": _l("Spanish"), "en": _l("English")}
 # What forms offer first; the API and imports take every ISO 4217 code.

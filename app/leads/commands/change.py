@@ -14,6 +14,7 @@ from app.kit.db import db, utcnow
 from app.kit.errors import Conflict, Forbidden, Invalid, NotFound
 from app.kit.outbox import publish
 from app.leads import matching
+from app.leads.commands.airtable_marks import mark_dirty
 from app.leads.commands.create import identified, nobody, own
 from app.leads.commands.record import (
     announce,
@@ -98,6 +99,7 @@ def delete_lead(lead_id: str, *, by: Principal, version: int | None = None) -> L
     lead = load_for_change(lead_id, by, version=version)
     lead.deleted_at = lead.updated_at = utcnow()
     lead.version += 1
+    mark_dirty(lead, by)
     note(lead, "deleted", by)
     publish(LeadDeleted(lead_id=lead.id))
     return lead
@@ -120,6 +122,7 @@ def restore_lead(lead_id: str, *, by: Principal) -> Lead:
             db.session.flush()
     except IntegrityError:
         raise Conflict(*taken([f for f in ("phone", "email") if field_of(lead, f)])) from None
+    mark_dirty(lead, by)
     note(lead, "restored", by)
     publish(
         LeadUpdated(

@@ -16,6 +16,7 @@ from app.kit.db import db, insert_once, new_id, utcnow
 from app.kit.errors import NotFound, PreconditionFailed
 from app.kit.outbox import publish
 from app.leads import matching
+from app.leads.commands.airtable_marks import mark_dirty
 from app.leads.models import NAME_LENGTH, Lead, LeadEvent, Tag
 from app.leads.queries.cached import canonical, forget
 
@@ -91,6 +92,7 @@ def announce(lead: Lead, changes: dict[str, list[Any]], by: Principal) -> None:
         return
     lead.version += 1
     lead.updated_at = utcnow()
+    mark_dirty(lead, by, changes)
     stage = changes.pop("stage", None)
     owner = changes.pop("owner_id", None)
     name = changes.pop("owner_name", None)
@@ -125,6 +127,7 @@ def tell_owner(lead: Lead, contact_id: str | None) -> None:
 
 def announce_new(lead: Lead, by: Principal) -> None:
     """Timeline and event of a new lead."""
+    mark_dirty(lead, by)
     note(lead, "created", by, {"source": lead.source})
     publish(
         LeadCreated(

@@ -93,7 +93,7 @@ def _winner(
     policy: Policy,
     conflicts: list[Clash],
 ) -> str:
-    """ours | airtable | both (they agree, whatever they agreed on before) | neither (nothing may be done about it)."""
+    """Ours | airtable | both (they agree, whatever they agreed on before) | neither (nothing may be done about it)."""
     if not differs(ours, theirs):
         return "both"
     if pair is None:

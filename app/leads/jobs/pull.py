@@ -1,0 +1,250 @@
+"""Airtable's changes come in: by webhook where Airtable can reach us, by asking for what changed where it cannot.
+
+Once a day everything is compared, because a webhook can be lost and a formula does not count as a change.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime, timedelta
+
+from app.kit import telemetry
+from app.kit.db import transaction
+from app.kit.errors import Misconfigured, Permanent, ProviderError
+from app.kit.jobs import ring
+from app.leads.commands import airtable_gone as gone
+from app.leads.commands import airtable_pull as commands
+from app.leads.commands import airtable_turns as turns
+from app.leads.commands.airtable_pull import News
+from app.leads.commands.airtable_turns import LostTurn, Turn
+from app.leads.jobs.calls import Calls, Stopped, finish
+from app.leads.providers import WEBHOOK_DAYS, WEBHOOKS_PER_BASE, Change, Changes, Record
+from app.leads.queries import airtable as queries
+
+DRAIN_SECONDS = 60.0
+REFRESH_BEFORE = timedelta(hours=48)
+"""A webhook that ends sooner is prolonged."""
+
+WITH_WEBHOOK = timedelta(hours=1)
+"""How often a table with a webhook is asked all the same: pings can be lost, and reading keeps the webhook alive."""
+
+PAYLOAD_PAGES = 20
+"""Pages of payloads read at once (1,000 changes); with more it is cheaper to read the table."""
+
+OVERLAP = timedelta(seconds=2)
+"""How much of the last reading is read again: changes within Airtable's clock tick must not fall between two."""
+
+JOB = "leads.pull_airtable"
+
+log = telemetry.get_logger("leads")
+
+
+def pull_all() -> None:
+    """Read every table that is due."""
+    deadline = time.monotonic() + DRAIN_SECONDS
+    done: set[str] = set()
+    while time.monotonic() < deadline:
+        with transaction():
+            turn = turns.take_turn("pull", but=frozenset(done))
+        if turn is None:
+            return
+        done.add(turn.connection_id)
+        pull(turn)
+    ring(JOB)
+
+
+def pull(turn: Turn) -> None:
+    """One connection's turn."""
+    calls = Calls(turn)
+    trouble: ProviderError | None = None
+    try:
+        if turn.reads:
+            read_changes(turn, calls)
+        else:
+            with transaction():
+                commands.finish_pull(turn, since="", full=True, wait=timedelta(days=1), calls=0)
+    except ProviderError as error:
+        trouble = error
+    except (Stopped, LostTurn):
+        pass
+    finally:
+        finish(calls, trouble)
+
+
+def read_changes(turn: Turn, calls: Calls) -> bool:
+    """Take over what changed in the table. False when the connection stopped meanwhile to ask something."""
+    alive = _webhook(turn, calls) if turn.webhook_wanted else False
+    fresh = alive and not turn.webhook_id  # just made: it knows nothing of before
+    try:
+        if not turn.full_due and not fresh:
+            if alive:
+                return _by_webhook(turn, calls)
+            if turn.modified_name and turn.pull_since:
+                return _by_time(turn, calls)
+        return _whole(turn, calls, alive=alive)
+    except Permanent as error:
+        calls.check_schema(error)
+        raise
+
+
+def _wait(turn: Turn, *, alive: bool) -> timedelta:
+    return WITH_WEBHOOK if alive else timedelta(minutes=queries.connection(turn.connection_id).poll_minutes)
+
+
+# --- by asking ----------------------------------------------------------------------------------------------------------
+
+
+def _by_time(turn: Turn, calls: Calls) -> bool:
+    """Records whose last-modified column is later than the latest we have seen; Airtable's clock on both sides."""
+    since = datetime.fromisoformat(turn.pull_since) - OVERLAP
+    after = (turn.modified_name, since.isoformat(timespec="milliseconds").replace("+00:00", "Z"))
+    _, latest = _pages(turn, calls, after)
+    with transaction():
+        wait = _wait(turn, alive=False)
+        commands.finish_pull(turn, since=latest, full=False, wait=wait, calls=calls.take())
+    return True
+
+
+def _whole(turn: Turn, calls: Calls, *, alive: bool) -> bool:
+    """Every record; also tells which are gone."""
+    seen, latest = _pages(turn, calls, None)
+    with transaction():
+        if not gone.note_missing(turn, seen):
+            turns.count_calls(turn.base_id, calls.take())
+            return False
+        wait = _wait(turn, alive=alive)
+        commands.finish_pull(turn, since=latest, full=True, wait=wait, calls=calls.take())
+    return True
+
+
+def _pages(turn: Turn, calls: Calls, after: tuple[str, str] | None) -> tuple[set[str], str]:
+    seen: set[str] = set()
+    latest, offset = "", None
+    while True:
+        page = calls(
+            lambda api, at=offset: api.page(  # type: ignore[misc]
+                turn.base_id, turn.table_id, turn.wanted_columns, changed_since=after, offset=at
+            )
+        )
+        with transaction():
+            commands.apply_records(turn, [News(record=record) for record in page.records], calls=calls.take())
+        seen |= {record.id for record in page.records}
+        latest = max([latest, *(str(item.cells.get(turn.modified_column, "")) for item in page.records)])
+        offset = page.offset
+        if offset is None:
+            return seen, latest
+
+
+# --- by webhook ---------------------------------------------------------------------------------------------------------
+
+
+def _webhook(turn: Turn, calls: Calls) -> bool:
+    """Whether there is a living webhook; makes or prolongs it. Without one the table is polled, and it says why."""
+    try:
+        if not turn.webhook_id:
+            return _make_webhook(turn, calls)
+        left = turn.webhook_expires_in
+        if left is not None and left < REFRESH_BEFORE.total_seconds():
+            expires = calls(lambda api: api.refresh_webhook(turn.base_id, turn.webhook_id))
+            with transaction():
+                gone.prolong_webhook(turn, expires, calls=calls.take())
+            if left <= 0:  # it was over already, and what happened since is not in it
+                _drop(turn, calls, None, retry=True)
+                return False
+    except (Permanent, Misconfigured) as error:
+        # 404: removed by somebody; anything else: this token or base may not have one.
+        _drop(turn, calls, error.detail if turn.webhook_id == "" else None, retry=turn.webhook_id != "")
+        return False
+    return True
+
+
+def _make_webhook(turn: Turn, calls: Calls) -> bool:
+    there = calls(lambda api: api.webhooks(turn.base_id))
+    for hook in there:
+        if (
+            hook.url == turn.webhook_url
+        ):  # ours, of an installation whose memory of it was lost: its secret is, too
+            calls(lambda api, old=hook.id: api.delete_webhook(turn.base_id, old))  # type: ignore[misc]
+    if len([hook for hook in there if hook.url != turn.webhook_url]) >= WEBHOOKS_PER_BASE:
+        _drop(turn, calls, "full", retry=False)
+        return False
+    made = calls(lambda api: api.create_webhook(turn.base_id, turn.table_id, turn.webhook_url))
+    with transaction():
+        gone.keep_webhook(turn, made, calls=calls.take())
+    return True
+
+
+def _drop(turn: Turn, calls: Calls, reason: str | None, *, retry: bool) -> None:
+    with transaction():
+        gone.drop_webhook(turn, reason, calls=calls.take(), retry=retry)
+
+
+def _by_webhook(turn: Turn, calls: Calls) -> bool:
+    """Everything since the cursor, taken together: of several changes to a record the last counts."""
+    cursor, items, pages = turn.webhook_cursor, [], 0
+    while True:
+        try:
+            page = calls(
+                lambda api, at=cursor: api.changes(  # type: ignore[misc]
+                    turn.base_id, turn.webhook_id, turn.table_id, at
+                )
+            )
+        except Permanent:
+            _drop(turn, calls, None, retry=True)
+            return _whole(turn, calls, alive=False)
+        pages += 1
+        if page.error:
+            log.warning("airtable webhook is broken", connection_id=turn.connection_id, code=page.error)
+            _drop(turn, calls, None, retry=True)
+            return _whole(turn, calls, alive=False)
+        if _is_gap(page, cursor) or pages > PAYLOAD_PAGES:
+            log.warning("airtable webhook has a gap, reading everything", connection_id=turn.connection_id)
+            with transaction():
+                commands.apply_records(turn, [], calls=calls.take(), cursor=page.cursor)
+            return _whole(turn, calls, alive=True)
+        items += list(page.items)
+        cursor = page.cursor
+        if not page.more:
+            break
+    if any(item.columns_changed for item in items):
+        calls.check_schema(Permanent("", code="UNKNOWN_FIELD_NAME"))
+    return _apply(turn, calls, items, cursor)
+
+
+def _is_gap(page: Changes, cursor: int) -> bool:
+    """Payloads are kept for a week: when the first is later than the one we asked for, some are lost."""
+    return bool(page.items) and page.first > cursor
+
+
+def _apply(turn: Turn, calls: Calls, items: list[Change], cursor: int) -> bool:
+    cells: dict[str, dict[str, object]] = {}
+    at: dict[str, datetime] = {}
+    whole: set[str] = set()
+    destroyed: list[str] = []
+    for item in items:
+        for record_id, given in (*item.created.items(), *item.changed.items()):
+            cells[record_id] = {**cells.get(record_id, {}), **given}
+            at[record_id] = datetime.fromisoformat(item.at)
+        whole |= set(item.created)
+        for record_id in item.destroyed:
+            cells.pop(record_id, None)
+            destroyed.append(record_id)
+    news = [
+        News(
+            record=Record(id=record_id, cells=given),
+            partial=record_id not in whole,
+            at=at[record_id],
+        )
+        for record_id, given in cells.items()
+    ]
+    # The cursor moves with the last of what it stands for, in the same transaction.
+    with transaction():
+        commands.apply_records(turn, news, calls=calls.take())
+        if not gone.note_gone(turn, destroyed, cursor=cursor):
+            return False
+        wait = _wait(turn, alive=True)
+        commands.finish_pull(turn, since="", full=False, wait=wait, calls=0)
+    return True
+
+
+assert timedelta(days=WEBHOOK_DAYS) > REFRESH_BEFORE

@@ -1,0 +1,132 @@
+"""Changed leads go to Airtable, ten at a time; a lead that Airtable refuses keeps nobody else back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from app.kit.db import transaction
+from app.kit.errors import Permanent, ProviderError
+from app.kit.jobs import ring
+from app.leads.commands import airtable_push as commands
+from app.leads.commands import airtable_turns as turns
+from app.leads.commands.airtable_push import Batch, Planned, Removal
+from app.leads.commands.airtable_turns import LostTurn, Turn
+from app.leads.jobs.calls import SUSPECT, Calls, Stopped, finish
+from app.leads.jobs.pull import read_changes
+from app.leads.providers import BATCH
+from app.leads.providers.airtable import Airtable
+
+DRAIN_SECONDS = 30.0
+"""After so long the job ends and rings for itself, so that captured leads and events get their turn."""
+
+FRESH_SECONDS = 30.0
+"""A table that was read longer ago is read before it is written, so that we do not write over news."""
+
+JOB = "leads.push_airtable"
+GONE_RECORD = frozenset({"MODEL_ID_NOT_FOUND", "ROW_DOES_NOT_EXIST", "NOT_FOUND"})
+
+
+def push_all() -> None:
+    """Write everything that is due, connection by connection."""
+    deadline = time.monotonic() + DRAIN_SECONDS
+    while True:
+        with transaction():
+            if not commands.route_new():
+                break
+    done: set[str] = set()
+    while time.monotonic() < deadline:
+        with transaction():
+            turn = turns.take_turn("push", but=frozenset(done))
+        if turn is None:
+            return
+        done.add(turn.connection_id)
+        push(turn, deadline)
+    ring(JOB)
+
+
+def push(turn: Turn, deadline: float) -> None:
+    """One connection's turn."""
+    calls = Calls(turn)
+    trouble: ProviderError | None = None
+    try:
+        _push(turn, calls, deadline)
+    except ProviderError as error:
+        trouble = error
+    except (Stopped, LostTurn):
+        pass
+    finally:
+        finish(calls, trouble)
+
+
+def _push(turn: Turn, calls: Calls, deadline: float) -> None:
+    if _should_read(turn) and not read_changes(turn, calls):
+        return
+    while time.monotonic() < deadline:
+        with transaction():
+            batch = commands.next_batch(turn)
+        if batch == Batch():
+            return
+        if batch.writes:
+            _write(turn, calls, batch.writes)
+        for removals in _by_table(batch.removals):
+            _remove(turn, calls, removals)
+    ring(JOB)
+
+
+def _should_read(turn: Turn) -> bool:
+    """Where asking for changes is one call; a table without a last-modified column is only read as a whole."""
+    if not turn.reads or turn.pulled_seconds is None:
+        return turn.reads
+    return turn.pulled_seconds > FRESH_SECONDS and bool(turn.webhook_id or turn.modified_name)
+
+
+def _write(turn: Turn, calls: Calls, planned: Sequence[Planned]) -> None:
+    """One call; when Airtable refuses the batch, its halves, until the one that is meant stands alone."""
+    try:
+        records = calls(
+            lambda api: api.upsert(
+                turn.base_id,
+                turn.table_id,
+                turn.id_column,
+                [item.write for item in planned],
+                typecast=turn.create_options,
+            )
+        )
+    except Permanent as error:
+        if error.code in SUSPECT:
+            calls.check_schema(error)
+        if len(planned) == 1:
+            with transaction():
+                commands.note_refused(turn, planned[0], error, calls=calls.take())
+            return
+        middle = len(planned) // 2
+        _write(turn, calls, planned[:middle])
+        _write(turn, calls, planned[middle:])
+        return
+    with transaction():
+        commands.note_written(turn, planned, records, calls=calls.take())
+
+
+def _by_table(removals: Sequence[Removal]) -> list[list[Removal]]:
+    found: dict[str, list[Removal]] = {}
+    for item in removals:
+        found.setdefault(item.connection_id, []).append(item)
+    return [group[start : start + BATCH] for group in found.values() for start in range(0, len(group), BATCH)]
+
+
+def _remove(turn: Turn, calls: Calls, removals: Sequence[Removal]) -> None:
+    first = removals[0]
+    api = Airtable(first.token, endpoint=first.endpoint) if first.elsewhere else calls.api
+    ids = [item.record_id for item in removals]
+    try:
+        calls.elsewhere(first.base_id, api, lambda api: api.delete(first.base_id, first.table_id, ids))
+    except Permanent as error:
+        if error.code not in GONE_RECORD:
+            calls.check_schema(error)
+        if len(removals) > 1:
+            for item in removals:
+                _remove(turn, calls, [item])
+            return
+    with transaction():
+        commands.note_removed(turn, removals, calls=calls.take())
