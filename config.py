@@ -55,6 +55,9 @@ class Config:
     default_language: str = "es"
     default_country: str = "ES"
     simulator: bool = True
+    claim_seconds: int = 60
+    whatsapp_answer_seconds: int = 120
+    mail_answer_seconds: int = 150
     api_rate_per_second: float = 50.0
     api_burst: float = 200.0
     email_check_dns: bool = False
@@ -85,6 +88,9 @@ class Config:
             "DEFAULT_COUNTRY": self.default_country,
             "BABEL_DEFAULT_LOCALE": self.default_language,
             "SIMULATOR": self.simulator,
+            "CLAIM_SECONDS": self.claim_seconds,
+            "WHATSAPP_ANSWER_SECONDS": self.whatsapp_answer_seconds,
+            "MAIL_ANSWER_SECONDS": self.mail_answer_seconds,
             "API_RATE_PER_SECOND": self.api_rate_per_second,
             "API_BURST": self.api_burst,
             "EMAIL_CHECK_DNS": self.email_check_dns,
@@ -135,6 +141,9 @@ class _Reader:
             "web_concurrency": self.number("WEB_CONCURRENCY", 2, low=1, high=64),
             "web_threads": self.number("WEB_THREADS", 4, low=1, high=64),
             "worker_processes": self.number("WORKER_PROCESSES", 2, low=1, high=64),
+            "claim_seconds": self.number("CLAIM_SECONDS", 60, low=1, high=3600),
+            "whatsapp_answer_seconds": self.number("WHATSAPP_ANSWER_SECONDS", 120, low=1, high=86_400),
+            "mail_answer_seconds": self.number("MAIL_ANSWER_SECONDS", 150, low=1, high=86_400),
             "api_rate_per_second": float(self.number("API_RATE_PER_SECOND", 50, low=1, high=100_000)),
             "api_burst": float(self.number("API_BURST", 200, low=1, high=100_000)),
             "log_level": self.one_of("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR"), str.upper),

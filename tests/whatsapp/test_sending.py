@@ -111,7 +111,7 @@ def test_an_answer_that_was_lost_is_found_by_the_callback_and_nothing_is_sent_tw
 
 
 def test_an_answer_that_nobody_finds_becomes_unknown_and_only_a_person_repeats_it(
-    meta: Line, drain: Drain, admin: FlaskClient
+    app: Flask, meta: Line, drain: Drain, admin: FlaskClient
 ) -> None:
     meta.server.plan(Drop())
     meta.say("hola")
@@ -120,7 +120,7 @@ def test_an_answer_that_nobody_finds_becomes_unknown_and_only_a_person_repeats_i
         session.execute(
             update(Message)
             .where(Message.status == "sending")
-            .values(handing_over_at=utcnow() - sending.RECONCILE)
+            .values(handing_over_at=utcnow() - timedelta(seconds=app.config["WHATSAPP_ANSWER_SECONDS"]))
         )
     due_now()
     drain()

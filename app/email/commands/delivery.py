@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from flask import current_app
 from sqlalchemy import select, update
 
 from app.contracts.events import EmailFailed, EmailSent
@@ -28,12 +29,6 @@ RETRY_SECONDS = (30, 120, 600, 1800, 7200, 21_600)
 
 CONFIGURATION_SECONDS = 120
 """How long to wait when our own account or settings are at fault: a person must act, tries would be wasted."""
-
-LEASE = timedelta(seconds=60)
-"""How long a worker has for a batch before others take over what it has not begun."""
-
-ANSWER_LEASE = timedelta(seconds=150)
-"""How long a message may be with the provider before its fate counts as unknown: longer than any time-out there."""
 
 log = telemetry.get_logger("email")
 
@@ -61,11 +56,15 @@ def claim_due(limit: int, *, sender: str) -> list[Claimed]:
         Message.next_attempt_at <= now,
         order_by=[Message.next_attempt_at, Message.id],
         limit=limit,
-        lease=LEASE,
+        lease=_setting("CLAIM_SECONDS"),  # after it others take over what this worker has not begun
     )
     for row in rows:
         row.status = SENDING
     return [Claimed(letter=_letter(row, sender), until=row.claimed_until or now) for row in rows]
+
+
+def _setting(name: str) -> timedelta:
+    return timedelta(seconds=current_app.config[name])
 
 
 def _letter(row: Message, sender: str) -> Letter:
@@ -107,6 +106,8 @@ def note_handing_over(claimed: Claimed, *, provider: str) -> None:
     Raises LostClaim when the message is not ours any more: it must not be sent then.
     """
     now = utcnow()
+    # After so long at the provider its fate counts as unknown; longer than any time-out there.
+    until = now + _setting("MAIL_ANSWER_SECONDS")
     taken: Any = db.session.execute(
         update(Message)
         .where(
@@ -115,7 +116,7 @@ def note_handing_over(claimed: Claimed, *, provider: str) -> None:
             Message.claimed_until == claimed.until,
             Message.handing_over_at.is_(None),
         )
-        .values(handing_over_at=now, claimed_until=now + ANSWER_LEASE, provider=provider)
+        .values(handing_over_at=now, claimed_until=until, provider=provider)
         .execution_options(synchronize_session=False)
     )
     if taken.rowcount != 1:

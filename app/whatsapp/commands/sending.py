@@ -25,17 +25,11 @@ from app.whatsapp.providers import Accepted, Choice, Outgoing, Recipient
 from app.whatsapp.queries import channels, flows
 from app.whatsapp.queries import sending as queries
 
-LANE_LEASE = timedelta(seconds=60)
-"""How long a claimed lane is left alone: more than the slowest call (connect, then three times the read time-out)."""
-
 RETRY_STEPS = (5, 15, 60, 300, 900, 1800)
 """Seconds before the n-th repeat of a call that delivered nothing."""
 
 ATTEMPTS = 8
 """Calls that delivered nothing after which a message has failed: some two hours."""
-
-RECONCILE = timedelta(minutes=2)
-"""How long to wait for a callback that tells whether an unanswered call arrived."""
 
 FAULT_PAUSE = timedelta(minutes=2)
 """How long nobody on a channel is called after the provider refused our account."""
@@ -71,7 +65,9 @@ def hand_over(limit: int) -> list[Errand]:
         *queries.lane_is_due(now),
         order_by=(Contact.next_send_at, Contact.id),
         limit=limit,
-        lease=LANE_LEASE,
+        lease=_setting(
+            "CLAIM_SECONDS"
+        ),  # more than the slowest call: connect, then three times the read time-out
     )
     errands = []
     secrets: dict[str, dict[str, str] | None] = {}
@@ -185,10 +181,19 @@ def _settle(message: Message, now: datetime) -> Message | None:
     if message.contact.channel.provider == "simulator":
         message.status = QUEUED  # accepting is all a simulator does; doing it twice changes nothing
         return message
-    if message.handing_over_at is not None and now < message.handing_over_at + RECONCILE:
+    if message.handing_over_at is not None and now < message.handing_over_at + _reconcile():
         return message
     states.call_unknown(message, message.last_error or "The process ended while the provider was called.")
     return queries.first_unsent_after(message)
+
+
+def _reconcile() -> timedelta:
+    """How long to wait for a callback that tells whether an unanswered call arrived."""
+    return _setting("WHATSAPP_ANSWER_SECONDS")
+
+
+def _setting(name: str) -> timedelta:
+    return timedelta(seconds=current_app.config[name])
 
 
 def _later(message: Message, now: datetime) -> bool:
@@ -201,7 +206,7 @@ def _release(contact: Contact, message: Message | None, now: datetime) -> None:
     if message is None:
         contact.next_send_at = None
     elif message.status == SENDING:
-        contact.next_send_at = (message.handing_over_at or now) + RECONCILE
+        contact.next_send_at = (message.handing_over_at or now) + _reconcile()
     else:
         contact.next_send_at = max(now, message.next_attempt_at or now)
 
