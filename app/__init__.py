@@ -83,7 +83,6 @@ def _engine_options_of(url: str, role: str) -> dict[str, Any]:
         "pool_size": size,
         "max_overflow": more,
         "pool_timeout": 10,
-        "pool_pre_ping": True,  # a database that restarted must not cost requests
         "connect_args": {"connect_timeout": 5, "options": "-c statement_timeout=30000 -c lock_timeout=10000"},
     }
 

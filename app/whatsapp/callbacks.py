@@ -12,10 +12,12 @@ from urllib.parse import quote
 
 import orjson
 from flask import Blueprint, Response, current_app, g, request
+from flask.sansio.blueprints import BlueprintSetupState
 
 from app.kit.auth import public
+from app.kit.doorbell import Doorbell
 from app.kit.errors import BadRequest, Forbidden, TooLarge, UnsupportedMediaType
-from app.kit.jobs import ring
+from app.kit.rest import documented
 from app.whatsapp.commands.intake import store_webhook
 from app.whatsapp.providers import SENDERS, Raw, handshake
 from app.whatsapp.queries import channels
@@ -27,10 +29,69 @@ FORM = "application/x-www-form-urlencoded"
 JSON = "application/json"
 EMPTY_TWIML = '<?xml version="1.0" encoding="UTF-8"?><Response/>'
 
-bp = Blueprint("whatsapp_callbacks", __name__)
-bp.record(
-    lambda state: state.app.extensions.setdefault("embudo_process_caches", []).append(channels.forget_doors)
+# What the OpenAPI document says of these doors; the providers' own documents say the rest.
+TAGS = ("from providers",)
+BODIES = {
+    FORM: {
+        "schema": {
+            "type": "object",
+            "properties": {"MessageSid": {"type": "string"}, "Body": {"type": "string"}},
+        },
+        "example": {
+            "MessageSid": "SM1",
+            "From": "whatsapp:+34600000012",
+            "To": "whatsapp:+34910000000",
+            "Body": "hola",
+        },
+    },
+    JSON: {
+        "schema": {"type": "object"},
+        "example": {"object": "whatsapp_business_account", "entry": []},
+    },
+}
+SIGNATURES = (
+    {
+        "name": "X-Twilio-Signature",
+        "in": "header",
+        "schema": {"type": "string"},
+        "description": "Of Twilio: over the URL and the form",
+    },
+    {
+        "name": "X-Hub-Signature-256",
+        "in": "header",
+        "schema": {"type": "string"},
+        "description": "Of Meta: HMAC-SHA-256 of the bytes",
+    },
 )
+HANDSHAKE = tuple(
+    {
+        "name": f"hub.{name}",
+        "in": "query",
+        "required": True,
+        "schema": {"type": "string"},
+        "description": meaning,
+    }
+    for name, meaning in (
+        ("mode", "`subscribe`"),
+        ("verify_token", "The token typed at Meta and here"),
+        ("challenge", "Comes back as the answer"),
+    )
+)
+ACCEPTED = {200: {"text/xml": {"type": "string"}, "text/plain": {"type": "string", "maxLength": 0}}}
+REFUSALS = (400, 403, 413, 415)
+
+bell = Doorbell("whatsapp.process_webhooks")
+bp = Blueprint("whatsapp_callbacks", __name__)
+
+
+def _join(state: BlueprintSetupState) -> None:
+    app = state.app
+    app.extensions.setdefault("embudo_process_caches", []).append(channels.forget_doors)
+    for limiter in app.extensions.get("limiter", ()):  # FAB's, for log-ins; here it would only cost time
+        limiter.exempt(bp)
+
+
+bp.record(_join)
 
 
 @bp.before_request
@@ -40,6 +101,14 @@ def _as_api() -> None:
 
 @bp.post("/message")
 @public("the provider signs the bytes; verified before anything is stored")
+@documented(
+    summary="A message arrives",
+    bodies=BODIES,
+    headers=SIGNATURES,
+    content=ACCEPTED,
+    refusals=REFUSALS,
+    tags=TAGS,
+)
 def receive() -> Response:
     """Keep a provider's webhook and say so."""
     return _receive()
@@ -47,6 +116,14 @@ def receive() -> Response:
 
 @bp.post("/message/status")
 @public("the provider signs the bytes; verified before anything is stored")
+@documented(
+    summary="A message's state changes",
+    bodies=BODIES,
+    headers=SIGNATURES,
+    content=ACCEPTED,
+    refusals=REFUSALS,
+    tags=TAGS,
+)
 def receive_status() -> Response:
     """Keep what Twilio says of a message of ours."""
     return _receive()
@@ -54,6 +131,13 @@ def receive_status() -> Response:
 
 @bp.get("/message")
 @public("Meta's handshake, proved by the verify token")
+@documented(
+    summary="Meta's handshake",
+    headers=HANDSHAKE,
+    content={200: {"text/plain": {"type": "string", "description": "The challenge"}}},
+    refusals=(403,),
+    tags=TAGS,
+)
 def shake_hands() -> Response:
     """Answer Meta's challenge when the verify token is one of ours."""
     for door in channels.doors("meta"):
@@ -73,7 +157,7 @@ def _receive() -> Response:
     raw, channel_id = _verified(provider, headers, body)
     _refuse_unreadable(provider, body)
     if store_webhook(provider, raw, channel_id):
-        ring("whatsapp.process_webhooks")
+        bell.press()
     if provider == "twilio":
         return Response(EMPTY_TWIML, mimetype="text/xml")
     return Response("", mimetype="text/plain")

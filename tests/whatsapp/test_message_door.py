@@ -13,6 +13,8 @@ from flask.testing import FlaskClient
 from sqlalchemy import func, select
 
 from app.kit.db import db
+from app.kit.jobs import nudge_key
+from app.kit.redis_client import connect, redis
 from app.whatsapp.models import Channel, Contact, Message, Webhook
 from app.whatsapp.queries import channels as channel_queries
 from tests.fakes import meta_server, twilio_server
@@ -93,6 +95,25 @@ def test_metas_handshake_needs_the_verify_token(client: FlaskClient, meta: Line)
     assert (good.status_code, good.text) == (200, "1158201444")
     assert client.get("/message", query_string={**asked, "hub.verify_token": "no"}).status_code == 403
     assert client.get("/message").status_code == 403
+
+
+def test_only_what_is_new_rings_for_a_worker(twilio: Line) -> None:
+    bell = nudge_key("whatsapp")
+    redis().delete(bell)
+    twilio.say("hola", sid="SM" + "b" * 32)
+    assert redis().brpop(bell, timeout=5) == (bell.encode(), b"job:whatsapp.process_webhooks")
+    twilio.say("hola", sid="SM" + "b" * 32)
+    twilio.say("hola", sid="SM" + "c" * 32)
+    assert redis().brpop(bell, timeout=5) is not None
+    assert redis().llen(bell) == 0
+
+
+def test_a_redis_that_is_gone_delays_no_acknowledgement(
+    app: Flask, twilio: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(app.extensions, "embudo_redis", connect("unix:///nowhere/redis.sock"))
+    assert twilio.say("hola").status_code == 200
+    assert count(Webhook) == 1
 
 
 def test_a_repeated_delivery_is_answered_and_handled_once(twilio: Line, drain: Drain) -> None:

@@ -10,8 +10,9 @@ import hashlib
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, or_, select, text, update
+from sqlalchemy import Engine, delete, or_, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError
 
 from app.contracts.events import MessageReceived
 from app.kit.db import db, engine_of, insert_once, new_id, utcnow
@@ -51,6 +52,14 @@ NAME_LENGTH = 200
 log = get_logger("whatsapp")
 
 
+_KEEP_ON_POSTGRESQL, _KEEP_ON_SQLITE = (
+    dialect.insert(Webhook.__table__)
+    .on_conflict_do_nothing(index_elements=["digest"])
+    .execution_options(preserve_rowcount=True)
+    for dialect in (postgresql, sqlite)
+)
+
+
 class UnknownNumber(LookupError):
     """A webhook for a number that no channel has; add the channel, then replay."""
 
@@ -62,7 +71,6 @@ def store_webhook(provider: str, raw: Raw, channel_id: str | None) -> bool:
     would double its cost (ADR on the hot path).
     """
     engine = engine_of("whatsapp")
-    insert = (postgresql if engine.dialect.name == "postgresql" else sqlite).insert(Webhook.__table__)
     digest = hashlib.sha256(b"\0".join((provider.encode(), raw.url.encode(), raw.body))).digest()
     values = {
         "id": new_id(),
@@ -75,9 +83,21 @@ def store_webhook(provider: str, raw: Raw, channel_id: str | None) -> bool:
         "received_at": utcnow(),
         "attempts": 0,
     }
+    try:
+        return _keep(engine, values)
+    except DBAPIError as error:
+        if not error.connection_invalidated:
+            raise
+        return _keep(engine, values)  # the database was restarted; the digest makes a second try harmless
+
+
+def _keep(engine: Engine, values: dict[str, Any]) -> bool:
+    if engine.dialect.name == "postgresql":
+        # One statement is a transaction by itself: BEGIN and COMMIT would be two more round trips.
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            return connection.execute(_KEEP_ON_POSTGRESQL, values).rowcount == 1
     with engine.begin() as connection:
-        result = connection.execute(insert.on_conflict_do_nothing(index_elements=["digest"]), values)
-    return bool(result.rowcount)
+        return connection.execute(_KEEP_ON_SQLITE, values).rowcount == 1
 
 
 def take_in(limit: int = BATCH) -> int:

@@ -101,8 +101,20 @@ def upgrade() -> None:
         sa.UniqueConstraint("digest", name=op.f("uq_whatsapp_webhook_digest")),
     )
     with op.batch_alter_table("whatsapp_webhook", schema=None) as batch_op:
-        batch_op.create_index("ix_whatsapp_webhook_dead", ["dead_at"], unique=False)
-        batch_op.create_index("ix_whatsapp_webhook_processed", ["processed_at"], unique=False)
+        batch_op.create_index(
+            "ix_whatsapp_webhook_dead",
+            ["dead_at"],
+            unique=False,
+            postgresql_where=sa.text("dead_at IS NOT NULL"),
+            sqlite_where=sa.text("dead_at IS NOT NULL"),
+        )
+        batch_op.create_index(
+            "ix_whatsapp_webhook_processed",
+            ["processed_at"],
+            unique=False,
+            postgresql_where=sa.text("processed_at IS NOT NULL"),
+            sqlite_where=sa.text("processed_at IS NOT NULL"),
+        )
         batch_op.create_index(
             "ix_whatsapp_webhook_waiting",
             ["id"],
@@ -420,8 +432,16 @@ def downgrade() -> None:
             postgresql_where=sa.text("processed_at IS NULL AND dead_at IS NULL"),
             sqlite_where=sa.text("processed_at IS NULL AND dead_at IS NULL"),
         )
-        batch_op.drop_index("ix_whatsapp_webhook_processed")
-        batch_op.drop_index("ix_whatsapp_webhook_dead")
+        batch_op.drop_index(
+            "ix_whatsapp_webhook_processed",
+            postgresql_where=sa.text("processed_at IS NOT NULL"),
+            sqlite_where=sa.text("processed_at IS NOT NULL"),
+        )
+        batch_op.drop_index(
+            "ix_whatsapp_webhook_dead",
+            postgresql_where=sa.text("dead_at IS NOT NULL"),
+            sqlite_where=sa.text("dead_at IS NOT NULL"),
+        )
 
     op.drop_table("whatsapp_webhook")
     with op.batch_alter_table("whatsapp_outbox", schema=None) as batch_op:
