@@ -38,18 +38,24 @@ def _text(limit: int, **more: Any) -> Any:
     return WithJsonSchema({"type": ["string", "null"], "maxLength": limit, **more})
 
 
+def _left_out() -> None:
+    """What the commands take for a missing field; a factory, because the document names no default then."""
+
+
 class EmailIn(BaseModel):
     """A mail to send: a template with its variables, or a subject with html or text (or both).
 
     The commands check it, so that faults of fields, address, template and variables are told together.
     """
 
-    model_config = ConfigDict(extra="allow", json_schema_extra={"additionalProperties": False})
+    model_config = ConfigDict(
+        extra="allow", json_schema_extra={"additionalProperties": False, "required": ["to"]}
+    )
 
     to: Annotated[
         Any,
         WithJsonSchema({"type": "string", "maxLength": ADDRESS_LENGTH, "examples": ["lucia@example.com"]}),
-    ] = None
+    ] = Field(default_factory=_left_out)
     template: Annotated[Any, _text(60, description="Key of a template", examples=["welcome"])] = None
     language: Annotated[Any, _text(5, description="Of the template; left out: the first that exists")] = None
     variables: Annotated[Any, WithJsonSchema({"type": ["object", "null"]})] = None
@@ -65,7 +71,9 @@ class EmailOut(BaseModel):
     id: str
     to: str
     subject: str
-    status: Literal["queued", "sending", "deferred", "sent", "failed", "unknown", "cancelled"]
+    status: Literal[
+        "queued", "sending", "deferred", "sent", "failed", "unknown", "cancelled", "suppressed"
+    ]
     template: str | None
     language: str | None
     template_version: int | None
@@ -90,7 +98,9 @@ class EmailDetail(EmailOut):
 class EmailQuery(PageQuery):
     """Which mails to list."""
 
-    status: Literal["queued", "sending", "deferred", "sent", "failed", "unknown", "cancelled"] | None = None
+    status: Literal[
+        "queued", "sending", "deferred", "sent", "failed", "unknown", "cancelled", "suppressed"
+    ] | None = None
     lead_id: Annotated[str, Field(max_length=36)] | None = None
 
 
@@ -166,7 +176,15 @@ class PreviewOut(BaseModel):
 
 @bp.post("/email")
 @needs("email:send")
-@endpoint(body=EmailIn, out=EmailOut, status=202, tags=("email",), summary="Send an e-mail")
+@endpoint(
+    body=EmailIn,
+    out=EmailOut,
+    status=202,
+    location=True,
+    tags=("email",),
+    summary="Send an e-mail",
+    example={"to": "lucia@example.com", "template": "welcome", "variables": {"name": "Lucía"}},
+)
 def send(body: EmailIn) -> Response:
     """Queued; follow `Location` to see what becomes of it."""
     order, problems = commands.read_order(body.model_dump(exclude_unset=True), by=current().name)
@@ -250,7 +268,13 @@ def template(key: str, query: TemplateQuery) -> dict[str, Any]:
 
 @bp.post("/templates/<key>/preview")
 @needs("templates:read")
-@endpoint(body=PreviewIn, out=PreviewOut, tags=("templates",), summary="Preview an e-mail template")
+@endpoint(
+    body=PreviewIn,
+    out=PreviewOut,
+    tags=("templates",),
+    summary="Preview an e-mail template",
+    example={"language": "es", "variables": {"name": "Lucía"}},
+)
 def show_preview(key: str, body: PreviewIn) -> dict[str, Any]:
     """Made by the same renderer that makes the mails."""
     found = queries.get_template(key, body.language)

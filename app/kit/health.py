@@ -13,16 +13,26 @@ from sqlalchemy.exc import DBAPIError
 from app.kit import db, migrate
 from app.kit.auth import public
 from app.kit.redis_client import RedisError, redis
-from app.kit.rest import document
+from app.kit.rest import document, documented
 
 READY_SECONDS = 2.0
 """How long an answer of /readyz is given again without asking the parts."""
+
+TAGS = ("operations",)
+STATUS = {
+    "application/json": {
+        "type": "object",
+        "properties": {"status": {"type": "string", "enum": ["ok", "degraded", "unavailable"]}},
+        "required": ["status"],
+    }
+}
 
 bp = Blueprint("health", __name__)
 
 
 @bp.get("/healthz")
 @public("says only that the process answers")
+@documented(summary="Is the process alive?", content={200: STATUS}, refusals=(), tags=TAGS)
 def healthz() -> Response:
     """Alive: answers without asking anybody."""
     return _json(200, {"status": "ok"})
@@ -30,6 +40,7 @@ def healthz() -> Response:
 
 @bp.get("/readyz")
 @public("names parts, shows no data")
+@documented(summary="Can it work?", content={200: STATUS}, refusals=(), tags=TAGS)
 def readyz() -> Response:
     """Ready: every database answers and has this release's tables. Without Redis we work, only later."""
     until, answer = current_app.extensions.get("embudo_ready", (0.0, None))
@@ -41,6 +52,9 @@ def readyz() -> Response:
 
 @bp.get("/openapi.json")
 @public("the interface is no secret")
+@documented(
+    summary="This document", content={200: {"application/json": {"type": "object"}}}, refusals=(), tags=TAGS
+)
 def openapi() -> Response:
     """The OpenAPI 3.1 document of what this process serves."""
     return _json(200, document(current_app._get_current_object()))  # type: ignore[attr-defined]

@@ -38,6 +38,12 @@ from app.leads.queries import cached, funnel, lists
 bp = api_blueprint("leads")
 
 TAGS = ("leads",)
+EXAMPLE = {
+    "name": "Lucía Fernández",
+    "email": "lucia@example.com",
+    "phone": "+34 600 000 012",
+    "tags": ["fair"],
+}
 CHANGE_ANSWERS = {409: ProblemDocument, 412: ProblemDocument, 428: ProblemDocument}
 # No version is negative: an If-Match that we never gave out matches nothing, but a missing lead is still a 404.
 NO_VERSION = -1
@@ -209,6 +215,9 @@ def _several(text: str) -> tuple[str, ...]:
     tags=TAGS,
     summary="Keep a lead",
     also={200: LeadKept, 409: ProblemDocument},
+    etag=True,
+    location=True,
+    example=EXAMPLE,
 )
 def add(body: LeadIn) -> Response:
     """201 for somebody new; 200 with `found: true` when the phone or e-mail is a lead's already."""
@@ -245,7 +254,7 @@ def index(query: LeadQuery) -> dict[str, Any]:
 
 @bp.get("/leads/<lead_id>")
 @needs("leads:read")
-@endpoint(out=LeadOut, tags=TAGS, summary="One lead", also={304: None})
+@endpoint(out=LeadOut, etag=True, tags=TAGS, summary="One lead", also={304: None})
 def show(lead_id: str) -> Response:
     """With its ETag; If-None-Match is answered with 304."""
     document = cached.lead_document(lead_id, current())
@@ -261,7 +270,15 @@ def show(lead_id: str) -> Response:
 
 @bp.put("/leads/<lead_id>")
 @needs("leads:write")
-@endpoint(body=LeadIn, out=LeadOut, tags=TAGS, summary="Replace a lead", also=CHANGE_ANSWERS)
+@endpoint(
+    body=LeadIn,
+    out=LeadOut,
+    etag=True,
+    tags=TAGS,
+    summary="Replace a lead",
+    also=CHANGE_ANSWERS,
+    example=EXAMPLE,
+)
 def replace(lead_id: str, body: LeadIn) -> Response:
     """Fields that are left out become blank. Needs If-Match."""
     return _change(lead_id, body, whole=True)
@@ -269,7 +286,15 @@ def replace(lead_id: str, body: LeadIn) -> Response:
 
 @bp.patch("/leads/<lead_id>")
 @needs("leads:write")
-@endpoint(body=LeadIn, out=LeadOut, tags=TAGS, summary="Change some fields", also=CHANGE_ANSWERS)
+@endpoint(
+    body=LeadIn,
+    out=LeadOut,
+    etag=True,
+    tags=TAGS,
+    summary="Change some fields",
+    also=CHANGE_ANSWERS,
+    example={"stage": "won", "custom": {"plan": None}},
+)
 def change(lead_id: str, body: LeadIn) -> Response:
     """A merge patch (RFC 7396): what is left out stays, null clears; in `custom` key by key. Needs If-Match."""
     return _change(lead_id, body, whole=False)
@@ -287,7 +312,7 @@ def remove(lead_id: str) -> Response:
 
 @bp.post("/leads/<lead_id>/restore")
 @needs("leads:write")
-@endpoint(out=LeadOut, tags=TAGS, summary="Undo a deletion", also={409: ProblemDocument})
+@endpoint(out=LeadOut, etag=True, tags=TAGS, summary="Undo a deletion", also={409: ProblemDocument})
 def restore(lead_id: str) -> Response:
     """409 when the phone or e-mail is another lead's by now."""
     with transaction():
@@ -311,12 +336,19 @@ def events(lead_id: str, query: PageQuery) -> dict[str, Any]:
 
 @bp.post("/leads/<lead_id>/events")
 @needs("leads:write")
-@endpoint(body=NoteIn, out=EventOut, status=201, tags=TAGS, summary="Write a note into the timeline")
-def write_note(lead_id: str, body: NoteIn) -> tuple[dict[str, Any], int]:
+@endpoint(
+    body=NoteIn,
+    out=EventOut,
+    status=201,
+    tags=TAGS,
+    summary="Write a note into the timeline",
+    example={"text": "Called, wants an offer by Friday."},
+)
+def write_note(lead_id: str, body: NoteIn) -> Response:
     """The only kind of line that is written by hand."""
     with transaction():
         line = commands.add_note(lead_id, body.text, by=current())
-        return _event(line), 201
+        return created(_event(line), f"/leads/{lead_id}/events")
 
 
 @bp.get("/stages")

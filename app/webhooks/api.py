@@ -25,16 +25,23 @@ from app.kit.rest import (
     if_match,
 )
 from app.kit.rest.endpoint import to_response
+from app.kit.rest.openapi import ProblemDocument
 from app.webhooks import commands, providers, queries
 from app.webhooks.models import DESCRIPTION_LENGTH, DISABLED_REASONS, STATUSES, URL_LENGTH, Delivery, Endpoint
 
 bp = api_blueprint("webhooks")
 
 TAGS = ("webhooks",)
+CHANGED = {412: ProblemDocument, 428: ProblemDocument}
 NO_VERSION = -1  # an If-Match that we never gave out matches nothing
+EXAMPLE = {"url": "https://example.com/hook", "events": ["lead.*", "email.failed"]}
 
 
-class EndpointIn(BaseModel):
+def _left_out() -> None:
+    """What the commands take for a missing field; a factory, because the document names no default then."""
+
+
+class EndpointChange(BaseModel):
     """An endpoint. The commands check it, so that the faults of all fields and of the address are told together."""
 
     model_config = ConfigDict(extra="allow", json_schema_extra={"additionalProperties": False})
@@ -49,7 +56,7 @@ class EndpointIn(BaseModel):
                 "examples": ["https://example.com/hook"],
             }
         ),
-    ] = None
+    ] = Field(default_factory=_left_out)
     description: Annotated[
         Any, WithJsonSchema({"type": ["string", "null"], "maxLength": DESCRIPTION_LENGTH})
     ] = None
@@ -64,8 +71,16 @@ class EndpointIn(BaseModel):
                 "examples": [["lead.*", "email.failed"]],
             }
         ),
-    ] = None
+    ] = Field(default_factory=_left_out)
     enabled: Annotated[Any, WithJsonSchema({"type": ["boolean", "null"]})] = None
+
+
+class EndpointIn(EndpointChange):
+    """A new endpoint."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"additionalProperties": False, "required": ["url", "events"]},
+    )
 
 
 class EndpointOut(BaseModel):
@@ -168,7 +183,15 @@ def index(query: PageQuery) -> dict[str, Any]:
 
 @bp.post("/webhooks")
 @needs("webhooks:write")
-@endpoint(body=EndpointIn, out=EndpointMade, status=201, tags=TAGS, summary="Add a webhook endpoint")
+@endpoint(
+    body=EndpointIn,
+    out=EndpointMade,
+    status=201,
+    etag=True,
+    tags=TAGS,
+    summary="Add a webhook endpoint",
+    example=EXAMPLE,
+)
 def add(body: EndpointIn) -> Response:
     """The answer holds the signing secret; keep it, it is not shown again."""
     values = body.model_dump(exclude_unset=True)
@@ -181,7 +204,7 @@ def add(body: EndpointIn) -> Response:
 
 @bp.get("/webhooks/<endpoint_id>")
 @needs("webhooks:read")
-@endpoint(out=EndpointOut, tags=TAGS, summary="One webhook endpoint")
+@endpoint(out=EndpointOut, etag=True, tags=TAGS, summary="One webhook endpoint")
 def show(endpoint_id: str) -> Response:
     """With an ETag for changes."""
     return _shown(queries.get_endpoint(endpoint_id))
@@ -189,8 +212,16 @@ def show(endpoint_id: str) -> Response:
 
 @bp.patch("/webhooks/<endpoint_id>")
 @needs("webhooks:write")
-@endpoint(body=EndpointIn, out=EndpointOut, tags=TAGS, summary="Change a webhook endpoint")
-def change(endpoint_id: str, body: EndpointIn) -> Response:
+@endpoint(
+    body=EndpointChange,
+    out=EndpointOut,
+    etag=True,
+    tags=TAGS,
+    summary="Change a webhook endpoint",
+    also=CHANGED,
+    example={"enabled": False},
+)
+def change(endpoint_id: str, body: EndpointChange) -> Response:
     """What is left out stays. Switching off lets what waits fail; it can be replayed. Needs If-Match."""
     version = _version(required=True)
     values = body.model_dump(exclude_unset=True)
@@ -201,7 +232,7 @@ def change(endpoint_id: str, body: EndpointIn) -> Response:
 
 @bp.delete("/webhooks/<endpoint_id>")
 @needs("webhooks:write")
-@endpoint(status=204, tags=TAGS, summary="Delete a webhook endpoint")
+@endpoint(status=204, tags=TAGS, summary="Delete a webhook endpoint", also={412: ProblemDocument})
 def remove(endpoint_id: str) -> Response:
     """With its log. If-Match is optional."""
     with transaction():
@@ -211,7 +242,7 @@ def remove(endpoint_id: str) -> Response:
 
 @bp.post("/webhooks/<endpoint_id>/test")
 @needs("webhooks:write")
-@endpoint(out=DeliveryOut, status=202, tags=TAGS, summary="Send a test event")
+@endpoint(out=DeliveryOut, status=202, location=True, tags=TAGS, summary="Send a test event")
 def test(endpoint_id: str) -> Response:
     """A message of type `endpoint.test`, tried once; follow `Location` to see what became of it."""
     with transaction():
@@ -251,7 +282,14 @@ def deliveries(endpoint_id: str, query: DeliveriesQuery) -> dict[str, Any]:
 
 @bp.post("/webhooks/<endpoint_id>/replay")
 @needs("webhooks:write")
-@endpoint(body=ReplayIn, out=ReplayOut, status=202, tags=TAGS, summary="Send all failed deliveries again")
+@endpoint(
+    body=ReplayIn,
+    out=ReplayOut,
+    status=202,
+    tags=TAGS,
+    summary="Send all failed deliveries again",
+    example={"since": "2026-01-31T08:00:00Z"},
+)
 def replay_failed(endpoint_id: str, body: ReplayIn) -> dict[str, Any]:
     """Those that failed and were made since then, at most 10,000; tests are left out."""
     with transaction():

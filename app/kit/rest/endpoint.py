@@ -68,17 +68,26 @@ def endpoint(
     query: type[BaseModel] | None = None,
     out: Any = None,
     status: int = 200,
-    tags: tuple[str, ...] = (),
-    summary: str = "",
+    tags: tuple[str, ...],
+    summary: str,
     max_body: int = BODY_BYTES,
     also: dict[int, Any] | None = None,
+    etag: bool = False,
+    location: bool | None = None,
+    example: Any = None,
 ) -> Callable[[View], Callable[..., Any]]:
-    """See the module. also: further answers for the OpenAPI document, {status: model or None}."""
+    """See the module. The rest is for the OpenAPI document:
+
+    also: further answers, {status: model or None}. etag, location: the good answers carry that header (location:
+    when not said, those that are 201). example: of a body.
+    """
+    also = also or {}
 
     def decorate(view: View) -> Callable[..., Any]:
         @wraps(view)
         def answer(*args: Any, **kwargs: Any) -> Response:
             _limit_rate()
+            request.max_content_length = max_body
             if query is not None:
                 kwargs["query"] = _validated(query, request.args.to_dict(), "query")
             if body is not None:
@@ -89,9 +98,18 @@ def endpoint(
                 )
             return to_response(view(*args, **kwargs), status)
 
-        return openapi.describe(
-            answer, body=body, query=query, out=out, status=status, tags=tags, summary=summary, also=also or {}
+        operation = openapi.Operation(
+            summary=summary,
+            tags=tags,
+            answers={status: out, **{code: model for code, model in also.items() if code < 400}},
+            refusals=frozenset(code for code in also if code >= 400),
+            body=body,
+            query=query,
+            etag=etag,
+            location=status == 201 if location is None else location,
+            example=example,
         )
+        return openapi.describe(answer, operation)
 
     return decorate
 
@@ -133,7 +151,7 @@ def _validated(model: type[BaseModel], data: Any, what: str) -> BaseModel:
 
 
 def problems_of(error: ValidationError) -> list[Problem]:
-    """pydantic's findings in our shape; the message is pydantic's, `where` a JSON pointer."""
+    """Pydantic's findings in our shape; the message is pydantic's, `where` a JSON pointer."""
     return [
         Problem(
             where="/" + "/".join(str(part).replace("~", "~0").replace("/", "~1") for part in item["loc"]),
@@ -190,4 +208,3 @@ def require_match(version: int | str, *, required: bool = True) -> None:
         return
     if given not in {"*", str(version)}:
         raise PreconditionFailed("Somebody changed this meanwhile; read it again and repeat your change.")
-

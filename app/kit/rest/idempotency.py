@@ -70,7 +70,14 @@ def once(service: str, answer: Callable[[], Response]) -> Response:
     seen = hashlib.sha256(f"{request.method} {request.full_path}\n".encode() + request.get_data()).hexdigest()
     try:
         with db.transaction(joinable=True) as session:
-            row = {"key": key, "fingerprint": seen, "status": 0, "headers": {}, "body": b"", "created_at": db.utcnow()}
+            row = {
+                "key": key,
+                "fingerprint": seen,
+                "status": 0,
+                "headers": {},
+                "body": b"",
+                "created_at": db.utcnow(),
+            }
             if not db.insert_once(table, row, ["key"]):
                 raise _Again
             response = answer()
@@ -81,7 +88,9 @@ def once(service: str, answer: Callable[[], Response]) -> Response:
                 .where(table.key == key)
                 .values(
                     status=response.status_code,
-                    headers={name: response.headers[name] for name in KEPT_HEADERS if name in response.headers},
+                    headers={
+                        name: response.headers[name] for name in KEPT_HEADERS if name in response.headers
+                    },
                     body=secrets.encrypt(response.get_data(as_text=True)),
                 )
             )
@@ -94,7 +103,13 @@ def _replay(table: Any, key: str, seen: str) -> Response:
     row = db.db.session.get(table, key)
     if row is None or row.fingerprint != seen:
         raise Invalid(
-            [problem("/headers/Idempotency-Key", "key_reused", "This Idempotency-Key was used for another request.")]
+            [
+                problem(
+                    "/headers/Idempotency-Key",
+                    "key_reused",
+                    "This Idempotency-Key was used for another request.",
+                )
+            ]
         )
     response = Response(secrets.decrypt(row.body), status=row.status, headers=row.headers)
     response.headers["Idempotency-Replayed"] = "true"

@@ -9,7 +9,8 @@ from typing import Any
 import orjson
 from flask import Flask, Response, g, request
 from flask_babel import gettext
-from sqlalchemy.exc import OperationalError, TimeoutError as PoolTimeout
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from app.contracts.problems import Problem

@@ -68,7 +68,14 @@ def messages(conversation_id: UUID, query: PageQuery) -> Page[MessageOut]:
 
 @bp.post("/conversations/<uuid:conversation_id>/messages")
 @needs("conversations:write")
-@endpoint(body=ReplyIn, out=MessageOut, status=201, tags=TAGS, summary="Answer in person")
+@endpoint(
+    body=ReplyIn,
+    out=MessageOut,
+    status=201,
+    tags=TAGS,
+    summary="Answer in person",
+    example={"text": "Hola Lucía, soy Marta. ¿Le llamo mañana?"},
+)
 def reply(conversation_id: UUID, body: ReplyIn) -> Response:
     """The bot stays silent from now on, until the conversation is returned to it."""
     principal = current()

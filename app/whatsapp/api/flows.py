@@ -36,6 +36,14 @@ from app.whatsapp.queries.conversations import id_or_none
 
 TAGS = ("flows",)
 CHANGED = {412: ProblemDocument, 428: ProblemDocument}
+EXAMPLE = {
+    "schema": 1,
+    "language": "es",
+    "start": "greet",
+    "nodes": [
+        {"id": "greet", "type": "send_text", "text": "¡Hola {{ contact.name }}!", "exits": {"next": None}}
+    ],
+}
 
 
 class FlowIn(Body):
@@ -156,7 +164,15 @@ def list_flows(query: PageQuery) -> Page[FlowItem]:
 
 @bp.post("/flows")
 @needs("flows:write")
-@endpoint(body=FlowIn, out=FlowOut, status=201, tags=TAGS, summary="Add a flow")
+@endpoint(
+    body=FlowIn,
+    out=FlowOut,
+    status=201,
+    etag=True,
+    tags=TAGS,
+    summary="Add a flow",
+    example={"name": "Bienvenida"},
+)
 def add_flow(body: FlowIn) -> Response:
     """A draft may be unfinished; publishing checks it."""
     with transaction():
@@ -166,7 +182,7 @@ def add_flow(body: FlowIn) -> Response:
 
 @bp.get("/flows/<uuid:flow_id>")
 @needs("flows:read")
-@endpoint(out=FlowOut, tags=TAGS, summary="A flow with its draft")
+@endpoint(out=FlowOut, etag=True, tags=TAGS, summary="A flow with its draft")
 def get_flow(flow_id: UUID) -> Response:
     """The ETag goes into If-Match of the next PUT."""
     return answer(queries.flow(str(flow_id)))
@@ -174,7 +190,15 @@ def get_flow(flow_id: UUID) -> Response:
 
 @bp.put("/flows/<uuid:flow_id>")
 @needs("flows:write")
-@endpoint(body=FlowChange, out=FlowOut, tags=TAGS, summary="Save the draft", also=CHANGED)
+@endpoint(
+    body=FlowChange,
+    out=FlowOut,
+    etag=True,
+    tags=TAGS,
+    summary="Save the draft",
+    also=CHANGED,
+    example={"name": "Bienvenida", "document": EXAMPLE},
+)
 def put_flow(flow_id: UUID, body: FlowChange) -> Response:
     """Refused when somebody else saved meanwhile."""
     row = queries.flow(str(flow_id))
@@ -260,7 +284,7 @@ def get_flow_version(flow_id: UUID, number: int) -> VersionOut:
 
 @bp.post("/flows/<uuid:flow_id>/versions/<int:number>/restore")
 @needs("flows:write")
-@endpoint(out=FlowOut, tags=TAGS, summary="Make the draft equal to a version")
+@endpoint(out=FlowOut, etag=True, tags=TAGS, summary="Make the draft equal to a version")
 def restore_flow_version(flow_id: UUID, number: int) -> Response:
     """Publishes nothing."""
     with transaction():

@@ -21,7 +21,14 @@ TAGS = ("runs",)
 
 @bp.post("/start")
 @needs("conversations:write")
-@endpoint(body=StartIn, out=StartedOut, status=201, tags=TAGS, summary="Start a flow for a phone number")
+@endpoint(
+    body=StartIn,
+    out=StartedOut,
+    status=201,
+    tags=TAGS,
+    summary="Start a flow for a phone number",
+    example={"to": "+34600000012", "variables": {"name": "Lucía"}},
+)
 def start_run_for(body: StartIn) -> Response:
     """The first messages leave at once; follow the run at its Location."""
     principal = current()

@@ -63,6 +63,7 @@ class AnswerIn(Body):
     tags=TAGS,
     summary="Try a flow out",
     also={422: ProblemDocument},
+    example={},
 )
 def start_simulation(flow_id: UUID, body: SimulationIn) -> Response:
     """The same engine as in production; kept for half an hour."""
@@ -74,7 +75,12 @@ def start_simulation(flow_id: UUID, body: SimulationIn) -> Response:
 @bp.post("/simulations/<uuid:session_id>/messages")
 @needs("flows:read")
 @endpoint(
-    body=AnswerIn, out=SimulationOut, tags=TAGS, summary="Answer in a try-out", also={409: ProblemDocument}
+    body=AnswerIn,
+    out=SimulationOut,
+    tags=TAGS,
+    summary="Answer in a try-out",
+    also={409: ProblemDocument},
+    example={"text": "hola"},
 )
 def answer_simulation(session_id: UUID, body: AnswerIn) -> dict[str, Any]:
     """Answers with the whole try-out."""

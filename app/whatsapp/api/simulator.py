@@ -68,9 +68,15 @@ class SayIn(Body):
     choice: str | None = Field(None, max_length=300)
 
 
+class SaidOut(BaseModel):
+    """The chat in which it was said."""
+
+    id: str
+
+
 @bp.post("/simulator/chats")
 @needs(NEEDS)
-@endpoint(body=ChatIn, out=ChatOut, status=201, tags=TAGS, summary="Open a chat")
+@endpoint(body=ChatIn, out=ChatOut, status=201, tags=TAGS, summary="Open a chat", example={"name": "Lucía"})
 def open_chat(body: ChatIn) -> Response:
     """Somebody new begins to talk."""
     chat = chats.open_chat(channel_id=body.channel_id, name=body.name, phone=body.phone, by=current())
@@ -101,7 +107,7 @@ def list_chat_messages(chat_id: UUID, query: ChatQuery) -> dict[str, Any]:
 
 @bp.post("/simulator/chats/<uuid:chat_id>/messages")
 @needs(NEEDS)
-@endpoint(body=SayIn, status=202, tags=TAGS, summary="Say something")
+@endpoint(body=SayIn, out=SaidOut, status=202, tags=TAGS, summary="Say something", example={"text": "hola"})
 def say_in_chat(chat_id: UUID, body: SayIn) -> tuple[dict[str, str], int]:
     """Answered at once; the reply comes as soon as the bot has one."""
     if not body.text and not body.choice:
