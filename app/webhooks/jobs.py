@@ -8,6 +8,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -35,6 +36,9 @@ SLOW_CALLS = 8
 AHEAD_SECONDS = 3.0
 """How much work is claimed ahead for an endpoint, by what its calls have taken so far."""
 
+STRING, STRING_SECONDS = 10, 0.1
+"""Messages that one thread sends to a quick endpoint without coming back for the next: so many, or so long."""
+
 FIRST_ALLOWANCE, MOST_ALLOWED = 8, 120
 """Deliveries claimed at a time of an endpoint that nothing is known of yet, and of the quickest."""
 
@@ -45,12 +49,23 @@ RECORD_SECONDS = 0.1
 DRAIN_SECONDS = 10.0
 """After so long the job ends and rings for itself again: other queues wait for this worker, too."""
 
-LINGER_SECONDS = 1.0
-"""How long the job waits for calls when nothing else is to do; later answers are recorded without it."""
+REST_SECONDS = 0.05
+"""How long not to ask the database again after it had nothing, while calls are under way."""
+
+LINGER_SECONDS = 0.25
+"""How long the job waits for calls when nothing else is to do; later answers are recorded without it, and ring."""
 
 PURGE_JOB = "webhooks.purge"
 
 log = telemetry.get_logger("webhooks")
+
+
+@dataclass(kw_only=True)
+class Ended:
+    """What became of some messages for one endpoint: calls that are over, and what was not sent after all."""
+
+    results: list[Result] = field(default_factory=list)
+    unsent: list[Parcel] = field(default_factory=list)
 
 
 class Courier:
@@ -61,7 +76,7 @@ class Courier:
         self.lock = threading.Lock()
         self.under_way: Counter[str] = Counter()
         self.seconds: dict[str, float] = {}
-        self.late: set[Future[Result]] = set()
+        self.late: set[Future[Ended]] = set()
         self.recording = threading.Lock()
 
     def is_slow(self, endpoint_id: str) -> bool:
@@ -85,43 +100,60 @@ class Courier:
             slow = sum(count for id_, count in self.under_way.items() if self.is_slow(id_))
             return slow < SLOW_CALLS
 
-    def begin(self, sender: providers.Sender, parcel: Parcel) -> Future[Result]:
-        """Start a call."""
+    def string(self, endpoint_id: str) -> int:
+        """How many messages for it one thread may take at a time."""
+        seconds = self.seconds.get(endpoint_id, STRING_SECONDS)
+        return max(1, min(STRING, int(STRING_SECONDS / max(seconds, 0.001))))
+
+    def begin(self, sender: providers.Sender, parcels: list[Parcel]) -> Future[Ended]:
+        """Start to send these, one after the other; all are for one endpoint."""
         with self.lock:
-            self.under_way[parcel.endpoint_id] += 1
-        return self.pool.submit(self._call, sender, parcel)
+            self.under_way[parcels[0].endpoint_id] += 1
+        return self.pool.submit(self._send, sender, parcels)
 
-    def _call(self, sender: providers.Sender, parcel: Parcel) -> Result:
-        at = utcnow()
-        started = time.monotonic()
-        try:
-            headers = signing.headers(parcel.keys, parcel.webhook_id, at, parcel.body)
-            outcome = sender.post(parcel.url, parcel.body, headers)
-        finally:
-            seconds = time.monotonic() - started
-            with self.lock:
-                self.under_way[parcel.endpoint_id] -= 1
-                if not self.under_way[parcel.endpoint_id]:
-                    del self.under_way[parcel.endpoint_id]
-                before = self.seconds.get(parcel.endpoint_id, seconds)
-                self.seconds[parcel.endpoint_id] = 0.7 * before + 0.3 * seconds
-        return Result(parcel=parcel, outcome=outcome, at=at)
+    def _send(self, sender: providers.Sender, parcels: list[Parcel]) -> Ended:
+        ended = Ended()
+        endpoint_id = parcels[0].endpoint_id
+        started = last = time.monotonic()
+        for number, parcel in enumerate(parcels):
+            if last - started > SLOW_SECONDS:
+                ended.unsent = parcels[number:]  # it has become slow; their claims might end meanwhile
+                break
+            at = utcnow()
+            try:
+                headers = signing.headers(parcel.keys, parcel.webhook_id, at, parcel.body)
+                outcome = sender.post(parcel.url, parcel.body, headers)
+                ended.results.append(Result(parcel=parcel, outcome=outcome, at=at))
+            except Exception:  # a fault of ours; the claim runs out and the message is sent again
+                log.exception("call failed", endpoint_id=endpoint_id)
+            now = time.monotonic()
+            before = self.seconds.get(endpoint_id, now - last)
+            self.seconds[endpoint_id] = 0.7 * before + 0.3 * (now - last)
+            last = now
+        with self.lock:
+            self.under_way[endpoint_id] -= 1
+            if not self.under_way[endpoint_id]:
+                del self.under_way[endpoint_id]
+        return ended
 
-    def leave(self, app: Flask, calls: Iterable[Future[Result]]) -> None:
+    def leave(self, app: Flask, calls: Iterable[Future[Ended]]) -> None:
         """Record these calls when they end, in their own thread: the run that began them does not wait."""
         for call in calls:
             with self.lock:
                 self.late.add(call)
             call.add_done_callback(lambda done: self._record_late(app, done))
 
-    def _record_late(self, app: Flask, done: Future[Result]) -> None:
+    def _record_late(self, app: Flask, done: Future[Ended]) -> None:
         try:
+            ended = done.result()
             with (
                 self.recording,
                 app.app_context(),
                 transaction(),
             ):  # one at a time: a worker has few connections
-                commands.record([done.result()])
+                commands.record(ended.results)
+                commands.release(ended.unsent)
+                ring(DELIVER_JOB)  # its endpoint has room again
         except Exception:  # whatever it is: the claim runs out and the message is sent again
             log.exception("late result not recorded")
         finally:
@@ -163,10 +195,10 @@ class _Run:
     def __init__(self, courier_: Courier, sender: providers.Sender) -> None:
         self.courier, self.sender = courier_, sender
         self.waiting: dict[str, deque[Parcel]] = {}
-        self.calls: set[Future[Result]] = set()
+        self.calls: set[Future[Ended]] = set()
         self.results: list[Result] = []
         self.oldest_result: float | None = None
-        self.exhausted_at = 0.0
+        self.resting_until = 0.0
 
     def drain(self) -> None:
         """Claim, call and record until nothing more can be done now."""
@@ -184,20 +216,28 @@ class _Run:
                 idle_since = None
                 continue
             if not self.calls:
+                # The last claim may have left out an endpoint that had no room then.
+                if not over and self._claim(at_once=True):
+                    continue
                 again = over
                 break
             idle_since = idle_since or time.monotonic()
             if over or time.monotonic() - idle_since >= LINGER_SECONDS:
-                again = over or bool(self.waiting)
+                again = over
                 break
         self._give_back()
         if again:
             ring(DELIVER_JOB)
 
-    def _claim(self) -> None:
-        """Top up, when few are waiting: of endpoints that have nothing waiting here and room for a call."""
-        if time.monotonic() < self.exhausted_at or sum(map(len, self.waiting.values())) > CALLS * 2:
-            return
+    def _claim(self, *, at_once: bool = False) -> bool:
+        """Top up, when few are waiting: of endpoints that have nothing waiting here and room for a call.
+
+        at_once: also right after there was nothing. Gives whether there is more than before.
+        """
+        if time.monotonic() < self.resting_until and not at_once:
+            return False
+        if sum(map(len, self.waiting.values())) > CALLS * 2:
+            return False
         full = set(self.waiting) | {
             id_ for id_ in self.courier.under_way.copy() if not self.courier.has_room(id_)
         }
@@ -206,7 +246,8 @@ class _Run:
         for parcel in parcels:
             self.waiting.setdefault(parcel.endpoint_id, deque()).append(parcel)
         if not parcels:
-            self.exhausted_at = time.monotonic() + 0.05  # what comes now is found in a moment, or rings
+            self.resting_until = time.monotonic() + REST_SECONDS
+        return bool(parcels)
 
     def _begin(self) -> int:
         """Start as many calls as there is room for, one endpoint after the other."""
@@ -222,7 +263,10 @@ class _Run:
                     # Waited too long here: the claim might end during the call.
                     self._release([*self.waiting.pop(endpoint_id)])
                     continue
-                self.calls.add(self.courier.begin(self.sender, parcels.popleft()))
+                # Two threads for the endpoint share what waits.
+                string = min(self.courier.string(endpoint_id), -(-len(parcels) // CALLS_PER_ENDPOINT))
+                taken = [parcels.popleft() for _ in range(string)]
+                self.calls.add(self.courier.begin(self.sender, taken))
                 if not parcels:
                     del self.waiting[endpoint_id]
                 begun += 1
@@ -233,8 +277,12 @@ class _Run:
         if not self.calls:
             return 0
         done, self.calls = wait(self.calls, timeout=0.05, return_when=FIRST_COMPLETED)
-        self.results += [call.result() for call in done]
-        if done and self.oldest_result is None:
+        for call in done:
+            ended = call.result()
+            self.results += ended.results
+            for parcel in ended.unsent:
+                self.waiting.setdefault(parcel.endpoint_id, deque()).append(parcel)
+        if self.results and self.oldest_result is None:
             self.oldest_result = time.monotonic()
         return len(done)
 

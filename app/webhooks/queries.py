@@ -170,7 +170,7 @@ def count_by_status(endpoint_id: str | None = None) -> dict[str, int]:
     statement = select(Delivery.status, func.count()).group_by(Delivery.status)
     if endpoint_id:
         statement = statement.where(Delivery.endpoint_id == endpoint_id)
-    return {status: count for status, count in db.session.execute(statement)}
+    return {row[0]: row[1] for row in db.session.execute(statement)}
 
 
 def count_delivered_today(now: datetime | None = None) -> int:

@@ -144,10 +144,10 @@ def test_the_log_is_narrowed_by_state_and_endpoint(
     assert everything.count('class="row-link"') == 2
     failed = admin.get("/admin/webhook-deliveries/list/?f.status=failed").text
     assert failed.count('class="row-link"') == 1
-    own = admin.get(f"/admin/webhook-deliveries/list/?f.endpoint_id={one.id}").text
+    own = admin.get(f"/admin/webhook-deliveries/list/?f.endpoint={one.id}").text
     assert own.count('class="row-link"') == 1
     assert "First" in own
-    assert admin.get("/admin/webhook-deliveries/list/?f.endpoint_id=nonsense").status_code == 200
+    assert admin.get("/admin/webhook-deliveries/list/?f.endpoint=nonsense").status_code == 200
 
 
 def test_one_delivery_is_sent_again_by_a_button(

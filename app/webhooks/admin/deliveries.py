@@ -51,7 +51,7 @@ class DeliveryView(CommandView):
     ]
     order_columns = ["created_at", "next_attempt_at", "attempts"]
     show_columns = ["event_type", "created_at", "attempts", "next_attempt_at", "delivered_at"]
-    search_columns = ["status", "event_type", "endpoint_id", "created_at"]
+    search_columns = ["status", "event_type", "endpoint", "created_at"]
     choices = {"status": words.STATUSES}
     cells = {
         "event_type": lambda row: code(row.event_type),
@@ -66,7 +66,6 @@ class DeliveryView(CommandView):
     label_columns = {
         "event_type": _l("Event"),
         "endpoint": _l("Endpoint"),
-        "endpoint_id": _l("Endpoint"),
         "status": _l("State"),
         "last_status": _l("Last answer"),
         "attempts": _l("Tries"),
@@ -83,9 +82,9 @@ class DeliveryView(CommandView):
     def render_template(self, template: str, **context: Any) -> Any:
         """With the chips above the list: how many there are in each state."""
         if template == self.list_template:
-            endpoint_id = as_uuid(request.args.get("f.endpoint_id", ""))
+            endpoint_id = as_uuid(request.args.get("f.endpoint", ""))
             counts = queries.count_by_status(endpoint_id)
-            narrow: dict[str, Any] = {"f.endpoint_id": endpoint_id} if endpoint_id else {}
+            narrow: dict[str, Any] = {"f.endpoint": endpoint_id} if endpoint_id else {}
             context["chips"] = [
                 (label, counts[status], url_for(f"{self.endpoint}.list", **(narrow | {"f.status": status})))
                 for status, (label, _) in words.STATUSES.items()

@@ -147,7 +147,7 @@ class EndpointView(CommandView):
 
     def show_context(self, row: Endpoint) -> dict[str, Any]:
         """The endpoint's page: how it does and what happened lately."""
-        narrowed: dict[str, Any] = {"f.endpoint_id": row.id}
+        narrowed: dict[str, Any] = {"f.endpoint": row.id}
         return {
             "state": badge(words.state_of(row), words.STATES),
             "trouble": words.trouble_of(row),

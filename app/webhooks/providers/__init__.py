@@ -12,7 +12,7 @@ import socket
 import threading
 import time
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -102,40 +102,51 @@ class _Call:
     def __init__(self, deadline: float) -> None:
         self.deadline = deadline
         self.was_cut = False
-        self.connection: Any = None
+        self.sock: socket.socket | None = None
 
     def cut(self) -> None:
         """Shut the socket, so that whoever reads from it goes on."""
         self.was_cut = True
-        sock = getattr(self.connection, "sock", None)
-        if sock is None:
-            return
-        try:
-            sock.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            return
+        if self.sock is not None:
+            with suppress(OSError):
+                # Not SSLSocket's own: it would take the TLS state away from the thread that is reading.
+                socket.socket.shutdown(self.sock, socket.SHUT_RDWR)
 
 
 _here = threading.local()
 _cutter = _Cutter()
 
 
-def _noted(connection: Any) -> None:
-    call = getattr(_here, "call", None)
-    if call is not None:
-        call.connection = connection
+class _Noted:
+    """A connection that tells the running call its socket: as soon as there is one, and again once TLS wraps it.
 
+    The connection itself forgets it when an answer ends with the connection, while the body is still read.
+    """
 
-class _Http(HTTPConnection):
+    def _new_conn(self) -> Any:
+        return self._note(super()._new_conn())  # type: ignore[misc]
+
+    def connect(self) -> None:
+        super().connect()  # type: ignore[misc]
+        self._note(self.sock)  # type: ignore[attr-defined]
+
     def request(self, *args: Any, **kwargs: Any) -> None:
-        _noted(self)
-        super().request(*args, **kwargs)
+        self._note(self.sock)  # type: ignore[attr-defined]
+        super().request(*args, **kwargs)  # type: ignore[misc]
+
+    def _note(self, sock: Any) -> Any:
+        call: _Call | None = getattr(_here, "call", None)
+        if call is not None:
+            call.sock = sock
+        return sock
 
 
-class _Https(HTTPSConnection):
-    def request(self, *args: Any, **kwargs: Any) -> None:
-        _noted(self)
-        super().request(*args, **kwargs)
+class _Http(_Noted, HTTPConnection):
+    pass
+
+
+class _Https(_Noted, HTTPSConnection):
+    pass
 
 
 class _HttpPool(HTTPConnectionPool):
@@ -195,12 +206,13 @@ class Sender:
                 response = self._session.post(
                     url, data=body, headers={"Accept-Encoding": "identity", **headers}, stream=True
                 )
+                # A head that was cut looks like one that ended.
+                found = Outcome(error="timeout") if call.was_cut else _judge(response)
                 try:
                     answer = _beginning(response)
                 finally:
                     # What is left of an answer is not worth a connection: only one read to its end is kept.
                     response.close()
-                found = _judge(response)
             except (requests.RequestException, lower.HTTPError, OSError, UnicodeError, ValueError) as error:
                 found, answer = Outcome(error="timeout" if call.was_cut else _kind(error)), b""
         return Outcome(

@@ -1,0 +1,166 @@
+"""Many calls at a time: a slow endpoint delays only itself."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import pytest
+from flask import Flask
+
+from app.contracts.events import EmailSent
+from app.kit import db
+from app.webhooks import commands, jobs, providers
+from app.webhooks.models import Endpoint
+from app.webhooks.providers import Outcome
+from tests.fakes.loopback import Answer, LoopbackServer, Received
+from tests.webhooks.conftest import Receiver, deliveries, lead_created
+
+Add = Callable[..., tuple[Endpoint, str]]
+MANY = 40
+
+
+class SlowReceiver(LoopbackServer):
+    """Answers when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_answer = threading.Event()
+        self.now = self.most = 0
+        self.counting = threading.Lock()
+
+    def handle(self, request: Received) -> Answer:
+        with self.counting:
+            self.now += 1
+            self.most = max(self.most, self.now)
+        self.may_answer.wait(30)
+        with self.counting:
+            self.now -= 1
+        return Answer(status=200)
+
+
+@pytest.fixture
+def slow(receiver: Receiver) -> Iterator[SlowReceiver]:
+    with SlowReceiver() as server:
+        yield server
+        server.may_answer.set()
+        jobs.courier().settle(30)
+
+
+def queue(count: int) -> None:
+    """So many events for everybody."""
+    with db.transaction():
+        for _ in range(count):
+            commands.queue_event(lead_created(), event_id=db.new_id(), at=db.utcnow())
+
+
+def test_a_slow_endpoint_delays_neither_another_nor_the_worker(
+    app: Flask, receiver: Receiver, slow: SlowReceiver, add_endpoint: Add
+) -> None:
+    stuck, _ = add_endpoint(slow.url)
+    quick, _ = add_endpoint(receiver.url)
+    queue(MANY)
+    jobs.deliver_due()
+
+    # The slow one has answered nothing yet, all the others' messages have arrived, and the job is over.
+    assert not slow.may_answer.is_set()
+    assert {row.status for row in deliveries(quick)} == {"delivered"}
+    assert len(receiver.requests) == MANY
+    assert {row.status for row in deliveries(stuck)} == {"pending"}
+    assert len(slow.requests) == jobs.CALLS_PER_ENDPOINT
+
+    # A new run begins no more calls to it, and what it claimed it gave back.
+    queue(1)
+    jobs.deliver_due()
+    assert len(receiver.requests) == MANY + 1
+    assert len(slow.requests) == jobs.CALLS_PER_ENDPOINT
+    assert sum(1 for row in deliveries(stuck) if row.claimed_until is not None) == jobs.CALLS_PER_ENDPOINT
+
+    # What is answered late is recorded all the same.
+    slow.may_answer.set()
+    assert jobs.courier().settle(30)
+    assert sum(1 for row in deliveries(stuck) if row.status == "delivered") == jobs.CALLS_PER_ENDPOINT
+    jobs.deliver_due()
+    assert jobs.courier().settle(30)
+    assert {row.status for row in deliveries(stuck)} == {"delivered"}
+    assert slow.most == jobs.CALLS_PER_ENDPOINT
+    ids = [request.headers["webhook-id"] for request in slow.requests]
+    assert len(ids) == len(set(ids))
+
+
+def test_many_slow_endpoints_leave_room_for_quick_ones(
+    app: Flask, receiver: Receiver, slow: SlowReceiver, add_endpoint: Add
+) -> None:
+    stuck = [add_endpoint(f"{slow.url}/{number}", events=["lead.*"])[0] for number in range(12)]
+    quick, _ = add_endpoint(receiver.url, events=["email.*"])
+    for endpoint in stuck:
+        jobs.courier().seconds[endpoint.id] = 12.0
+    queue(3)
+    with db.transaction():
+        commands.queue_event(EmailSent(message_id=db.new_id()), event_id=db.new_id(), at=db.utcnow())
+    jobs.deliver_due()
+    assert [row.status for row in deliveries(quick)] == ["delivered"]
+    assert len(slow.requests) == jobs.SLOW_CALLS
+    slow.may_answer.set()
+
+
+@dataclass
+class Counting(providers.Sender):
+    """A sender that sends nothing and counts."""
+
+    most: int = 0
+    now: int = 0
+    bodies: list[bytes] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def post(self, url: str, body: bytes, headers: object, *, total: float = 0) -> Outcome:
+        with self.lock:
+            self.now += 1
+            self.most = max(self.most, self.now)
+            self.bodies.append(body)
+        with self.lock:
+            self.now -= 1
+        return Outcome(status=200)
+
+
+def test_all_of_many_endpoints_are_served_and_never_more_calls_than_allowed(
+    app: Flask, add_endpoint: Add
+) -> None:
+    endpoints = [add_endpoint(f"https://{number}.example.com")[0] for number in range(50)]
+    queue(10)
+    sender = Counting()
+    jobs._Run(jobs.courier(), sender).drain()
+    assert len(sender.bodies) == 500
+    assert sender.most <= jobs.CALLS
+    for endpoint in endpoints:
+        assert {row.status for row in deliveries(endpoint)} == {"delivered"}
+    assert not jobs.courier().under_way
+
+
+def test_an_endpoint_is_claimed_ahead_by_how_quick_it_is() -> None:
+    courier = jobs.Courier()
+    assert courier.allowance("new") == jobs.FIRST_ALLOWANCE
+    courier.seconds |= {"quick": 0.005, "slow": 10.0}
+    assert courier.allowance("quick") == jobs.MOST_ALLOWED
+    assert courier.allowance("slow") == 1
+    assert courier.is_slow("slow")
+    assert not courier.is_slow("quick")
+
+
+def test_a_call_that_breaks_in_our_own_code_loses_only_its_claim(app: Flask, add_endpoint: Add) -> None:
+    """The run must not end with the others' results unrecorded."""
+    good, _ = add_endpoint("https://good.example.com")
+    bad, _ = add_endpoint("https://bad.example.com")
+    queue(2)
+
+    class Breaking(Counting):
+        def post(self, url: str, body: bytes, headers: object, *, total: float = 0) -> Outcome:
+            if "bad" in url:
+                raise RuntimeError("a fault of ours")
+            return super().post(url, body, headers)
+
+    jobs._Run(jobs.courier(), Breaking()).drain()
+    assert {row.status for row in deliveries(good)} == {"delivered"}
+    assert {row.status for row in deliveries(bad)} == {"pending"}
+    assert all(row.attempts == 0 for row in deliveries(bad))
