@@ -84,10 +84,19 @@ migration: deps ## write the next migration: make migration service=leads m="add
 	$(BIN)/flask ops setup
 	$(BIN)/flask ops migration --service "$(service)" --message "$(m)"
 
+# Two passes, because the extractor does not look for texts inside the call of another keyword: problem(…, name=gettext(…)).
+# Words of libraries that people may see stand in a list: the extractor reads only our own files.
+CATALOGUES := app/admin/translations
+POT := $(VENV)/messages.pot
+EXTRACT := $(BIN)/pybabel -q extract -F $(CATALOGUES)/babel.cfg --no-location --sort-output
 translations: dev-deps ## collect the texts and merge them into the catalogues
-	$(BIN)/pybabel extract -q -F app/admin/translations/babel.cfg -k lazy_gettext -k _l -k problem:3 --no-location --sort-output -o $(VENV)/messages.pot app
-	$(BIN)/pybabel update -q -i $(VENV)/messages.pot -d app/admin/translations --no-fuzzy-matching --ignore-obsolete
-	$(BIN)/pybabel compile -q -d app/admin/translations
+	@$(EXTRACT) -k lazy_gettext -k _l -k N_ -o $(POT) app
+	@$(EXTRACT) --no-default-keywords --omit-header -k problem:3 -k add:3 -o $(POT).problems app
+	@{ echo; cat $(POT).problems; \
+	awk '!/^#/ && NF { gsub(/"/, "\\\""); printf "\nmsgid \"%s\"\nmsgstr \"\"\n", $$0 }' $(CATALOGUES)/fab_messages.txt; } >> $(POT)
+	@[ -f $(CATALOGUES)/es/LC_MESSAGES/messages.po ] || $(BIN)/pybabel -q init -i $(POT) -d $(CATALOGUES) -l es
+	$(BIN)/pybabel -q update -i $(POT) -d $(CATALOGUES) --no-fuzzy-matching --no-wrap --ignore-obsolete --ignore-pot-creation-date
+	$(BIN)/pybabel -q compile -d $(CATALOGUES)
 
 # No index, no link, no host: the pins are valid wherever they are installed from.
 COMPILE = CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile -q --strip-extras --no-emit-index-url \
