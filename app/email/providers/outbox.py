@@ -17,6 +17,9 @@ class OutboxSender:
 
     name = "outbox"
 
+    def open(self) -> None:
+        """Always ready."""
+
     def send(self, batch: Iterable[Letter], handing_over: Callable[[str], None]) -> Iterator[Result]:
         """Build each message for real, so that what would fail at a server fails here too."""
         for letter in batch:
@@ -27,6 +30,10 @@ class OutboxSender:
                 yield Result(ref=letter.ref, error=Permanent(str(error), code="bad_message"))
                 continue
             yield Result(ref=letter.ref, provider_message_id=letter.message_id)
+
+    def rate(self) -> float | None:
+        """As fast as we can."""
+        return None
 
     def close(self) -> None:
         """Nothing is open."""

@@ -19,7 +19,7 @@ from typing import Any
 from flask_mail import Mail
 
 from app.email.mime import Letter, build
-from app.email.providers import Result
+from app.email.providers import Result, without_addresses
 from app.kit.errors import Misconfigured, Permanent, ProviderError, RateLimited, Temporary, Unknown
 
 TIMEOUT = 20.0
@@ -31,9 +31,11 @@ ACCEPTANCE_FACTOR = 3
 MAX_EMAILS = 100
 """Messages over one connection when MAIL_MAX_EMAILS is not set; many servers close it after that many."""
 
-_ADDRESS = re.compile(r"[^\s<>\"']+@[^\s<>\"']+")
 _QUEUED_AS = re.compile(r"queued as ([\w.-]+)", re.IGNORECASE)
 _TOO_FAST = re.compile(r"throttl|too many|rate.?limit|4\.7\.28|try again later", re.IGNORECASE)
+_NO_MAILBOX = re.compile(r"\b5\.1\.(?:1|2|3|6|10)\b")
+"""RFC 3463 and RFC 7505: mailbox or domain unknown, address impossible, moved away, takes no mail at all."""
+
 _LINE_WITH_DOT = re.compile(rb"(?m)^\.")
 
 
@@ -84,6 +86,14 @@ class SmtpSender:
         self._settings = settings
         self._server: smtplib.SMTP | None = None
         self._sent = 0
+
+    def open(self) -> None:
+        """Connect and log in, unless that is done. Raises Temporary or Misconfigured."""
+        self._connected()
+
+    def rate(self) -> float | None:
+        """SMTP servers do not tell."""
+        return None
 
     def send(self, batch: Iterable[Letter], handing_over: Callable[[str], None]) -> Iterator[Result]:
         """Send each letter; see MailSender.send."""
@@ -161,10 +171,17 @@ class SmtpSender:
             queued_as = self._data(server, data)
         except ProviderError as error:
             self._reset(error)
-            return Result(ref=letter.ref, error=error)
+            return Result(
+                ref=letter.ref,
+                error=error,
+                at_provider=isinstance(error, Misconfigured | RateLimited | Unknown) or error.code == "421",
+                no_such_mailbox=isinstance(error, Permanent) and bool(_NO_MAILBOX.search(error.detail)),
+            )
         except (smtplib.SMTPServerDisconnected, OSError) as error:
             self._drop()
-            return Result(ref=letter.ref, error=Temporary(_plain(error), code=type(error).__name__))
+            return Result(
+                ref=letter.ref, error=Temporary(_plain(error), code=type(error).__name__), at_provider=True
+            )
         self._sent += 1
         return Result(ref=letter.ref, provider_message_id=queued_as)
 
@@ -218,7 +235,7 @@ class SmtpSender:
 
 def _refusal(code: int, reply: bytes, *, at: str) -> ProviderError:
     """What an answer that is not yes means (RFC 5321 §4.2.1, RFC 3463)."""
-    text = _without_addresses(reply.decode("utf-8", "replace"))
+    text = without_addresses(reply.decode("utf-8", "replace"))
     if code < 500:
         kind = RateLimited if _TOO_FAST.search(text) else Temporary
         return kind(text, code=str(code))
@@ -231,7 +248,7 @@ def _connection_error(error: Exception) -> ProviderError:
     if isinstance(error, ProviderError):
         return error
     if isinstance(error, smtplib.SMTPResponseException):
-        text = _without_addresses(_decoded(error.smtp_error))
+        text = without_addresses(_decoded(error.smtp_error))
         is_account = isinstance(error, smtplib.SMTPAuthenticationError) and error.smtp_code >= 500
         return (Misconfigured if is_account else Temporary)(text, code=str(error.smtp_code))
     if isinstance(error, smtplib.SMTPNotSupportedError):
@@ -252,9 +269,4 @@ def _decoded(reply: bytes | str) -> str:
 
 
 def _plain(error: Exception) -> str:
-    return _without_addresses(str(error) or type(error).__name__)
-
-
-def _without_addresses(text: str) -> str:
-    """Servers quote the recipient in their refusals; logs and events must not."""
-    return _ADDRESS.sub("…", " ".join(text.split()))[:300]
+    return without_addresses(str(error) or type(error).__name__)
