@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import threading
 import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from bench.acknowledge import signature, webhook
-from bench.harness import Installation, Result, await_url, free_port, installation, process
+from bench.harness import ROOT, Installation, Result, await_url, free_port, installation, process
 
 PER_SECOND = 20
 SECONDS = 20
@@ -25,12 +27,20 @@ def run() -> list[Result]:
         _talk_by_default(made)
         received = made.folder / "received.jsonl"
         with process(
-            sys.executable, "-m", "tests.fakes.meta_server", "--port", str(provider), env=made.env, log=received
+            sys.executable,
+            "-m",
+            "tests.fakes.meta_server",
+            "--port",
+            str(provider),
+            env=made.env,
+            log=received,
         ):
             for name in ("web", "worker", "relay"):
                 made.start(name)
             await_url(f"{made.url}/readyz", made.log)
-            _post(made, 9_000_000)  # the first one warms caches and connections, as the second of a day would find them
+            _post(
+                made, 9_000_000
+            )  # the first one warms caches and connections, as the second of a day would find them
             acknowledged = _send(made)
             delays = _delays(received, acknowledged)
     p50, p95 = delays[len(delays) // 2], delays[int(len(delays) * 0.95)]
@@ -57,16 +67,7 @@ def _talk_by_default(made: Installation) -> None:
         "    channel = s.scalars(select(Channel).where(Channel.provider == 'meta')).one()\n"
         "    channel.default_flow_id = flow.id\n"
     )
-    import subprocess
-
-    subprocess.run([sys.executable, "-c", code], cwd=made_root(), env=made.env, check=True)  # noqa: S603
-
-
-def made_root() -> str:
-    """The project's folder."""
-    from bench.harness import ROOT
-
-    return str(ROOT)
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=made.env, check=True)
 
 
 def _post(made: Installation, number: int) -> tuple[str, float]:
@@ -97,17 +98,19 @@ def _send(made: Installation) -> dict[str, float]:
     return acknowledged
 
 
-def _delays(received: object, acknowledged: dict[str, float]) -> list[float]:
+def _delays(received: Path, acknowledged: dict[str, float]) -> list[float]:
     """Milliseconds from acknowledgement to the first reply, per person; waits up to 20 s for the last."""
     deadline = time.monotonic() + 20
     first: dict[str, float] = {}
     while time.monotonic() < deadline:
         first = {}
-        for line in received.read_text().splitlines():  # type: ignore[attr-defined]
+        for line in received.read_text().splitlines():
             if not line.startswith("{"):
                 continue
             item = json.loads(line)
-            person = str(item.get("to", "")).lstrip("+")
+            if not item.get("body"):
+                continue
+            person = str(json.loads(item["body"]).get("to", "")).lstrip("+")
             if person in acknowledged:
                 first.setdefault(person, float(item["at"]))
         if len(first) >= len(acknowledged):
