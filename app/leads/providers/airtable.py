@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 
 import requests
 from pyairtable import Api
-from pyairtable.formulas import Formula, escape_quotes
 
 from app.kit import http, telemetry
 from app.kit.errors import (
@@ -208,8 +207,9 @@ class Airtable:
 
 
 def _changed_after(column_name: str, since: str) -> str:
+    """A formula; the moment is one we wrote, the name is whatever people called the column."""
     name = column_name.replace("\\", "\\\\").replace("}", "\\}")
-    return str(Formula(f"IS_AFTER({{{name}}}, '{escape_quotes(since)}')"))
+    return f"IS_AFTER({{{name}}}, '{since}')"
 
 
 def _column(item: dict[str, Any]) -> Column:
@@ -261,6 +261,9 @@ def _call(work: Callable[[], T]) -> T:
         failure = _meaning(error)
         outcome = type(failure).__name__.lower()
         raise failure from None
+    except requests.exceptions.JSONDecodeError:
+        outcome = "unreadable"
+        raise Unknown("Airtable's answer could not be read.", code="unreadable") from None
     except requests.RequestException as error:
         failure = http.failure(error, "Airtable")
         outcome = type(failure).__name__.lower()

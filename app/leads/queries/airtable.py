@@ -45,7 +45,8 @@ class Figures:
 
 def any_connection() -> bool:
     """Whether leads are kept anywhere in Airtable."""
-    return bool(db.session.scalar(select(exists().where(AirtableConnection.state != "draft"))))
+    known = select(AirtableConnection.id).where(AirtableConnection.state != "draft").limit(1)
+    return db.session.scalar(known) is not None
 
 
 def connections() -> list[AirtableConnection]:
@@ -99,19 +100,16 @@ def has_due_links(now: datetime) -> ColumnElement[bool]:
 def push_is_due() -> bool:
     """Whether any lead waits to be written, or to be told where it belongs."""
     now = utcnow()
-    unrouted = exists().where(AirtableLink.connection_id.is_(None), AirtableLink.due_at <= now)
-    usable = exists().where(ready(now), free(now), has_due_links(now))
-    return bool(db.session.scalar(select(or_(unrouted, usable))))
+    unrouted = select(AirtableLink.lead_id).where(AirtableLink.connection_id.is_(None), AirtableLink.due_at <= now)
+    usable = select(AirtableConnection.id).where(ready(now), free(now), has_due_links(now))
+    return any(db.session.scalar(query.limit(1)) is not None for query in (unrouted, usable))
 
 
 def pull_is_due() -> bool:
     """Whether any table should be read now."""
     now = utcnow()
-    return bool(
-        db.session.scalar(
-            select(exists().where(ready(now), free(now), AirtableConnection.next_pull_at <= now))
-        )
-    )
+    due = select(AirtableConnection.id).where(ready(now), free(now), AirtableConnection.next_pull_at <= now)
+    return db.session.scalar(due.limit(1)) is not None
 
 
 def field_map(row: AirtableConnection) -> tuple[Mapped, ...]:

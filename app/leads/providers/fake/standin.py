@@ -341,7 +341,7 @@ class StandIn:
         new = {key: accepted(by_id[key], value, typecast=typecast) for key, value in cells.items()}
         if json.dumps(columns) != before:
             db.execute("UPDATE tabular SET columns = ? WHERE id = ?", (json.dumps(columns), table_id))
-        now = self._clock()
+        now = int(self._clock() * 1000) / 1000  # as precise as it is told
         old: dict[str, Any] = {}
         if record_id is None:
             record_id, is_new = new_id("rec"), True

@@ -1,0 +1,557 @@
+"""Leads and a table kept in step, through the real adapter, against a server with Airtable's limits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import select
+
+from app.kit import jobs
+from app.kit.auth import SYSTEM
+from app.kit.db import db, transaction
+from app.leads import commands
+from app.leads.commands import airtable_settings as settings
+from app.leads.jobs import PUSH_JOB
+from app.leads.models import AirtableConflict, AirtableLink, Lead
+from app.leads.queries import airtable as queries
+from tests.fakes.loopback import Drop, Stall
+from tests.leads.airtable.conftest import (
+    COLUMN,
+    TABLE,
+    AirtableServer,
+    Clock,
+    Table,
+    connection,
+    link,
+    pull,
+    push,
+    wake,
+)
+from tests.leads.people import ANN, keep, living, published, timeline
+
+Connect = Callable[..., str]
+
+
+def change(lead_id: str, **values: Any) -> None:
+    with transaction():
+        commands.change_lead(lead_id, values, by=SYSTEM)
+
+
+def test_leads_that_were_there_before_go_into_the_table(connect: Connect, table: Table) -> None:
+    lead = keep(**ANN, amount="1200.50", tags=["VIP"], next_contact_on="2026-12-24", stage="qualified")
+    connect()
+    push()
+    row = table.rows()[0]
+    assert row["name"] == "Ann Smith"
+    assert row["id"] == lead.id
+    assert row["amount"] == 1200.5
+    assert row["tags"] == ["VIP"]
+    assert row["next_contact_on"] == "2026-12-24"
+    assert row["stage"] == "Cualificado"
+    found = link(lead.id)
+    assert found is not None and found.status == "synced" and found.due_at is None
+    assert published("airtable.synced")[-1] == {
+        "connection_id": found.connection_id, "direction": "out", "lead_ids": [lead.id],
+    }  # fmt: skip
+
+
+def test_a_change_is_written_once_and_only_what_changed(
+    connect: Connect, table: Table, server: AirtableServer
+) -> None:
+    lead = keep()
+    connect()
+    push()
+    before = len(server.requests)
+    change(lead.id, company="Smith & Co", stage="won")
+    change(lead.id, notes="call back")
+    push()
+    writes = [request for request in server.requests[before:] if request.method == "PATCH"]
+    assert len(writes) == 1
+    assert set(writes[0].json["records"][0]["fields"]) == {
+        COLUMN["company"], COLUMN["stage"], COLUMN["notes"], COLUMN["id"],
+    }  # fmt: skip
+    assert table.rows()[0]["stage"] == "Ganado"
+
+
+def test_a_change_waits_until_the_lead_is_left_alone_for_a_moment(
+    connect: Connect, server: AirtableServer
+) -> None:
+    lead = keep()
+    connect()
+    push()
+    change(lead.id, company="Smith")
+    before = len(server.requests)
+    jobs.run(PUSH_JOB)
+    assert len(server.requests) == before
+    found = link(lead.id)
+    assert found is not None and found.due_at is not None
+
+
+def test_our_own_write_does_not_come_back_as_a_change(connect: Connect, server: AirtableServer) -> None:
+    lead = keep(**ANN, amount="10")
+    connect()
+    push()
+    events = timeline(lead.id)
+    pull()
+    pull(full=True)
+    before = len(server.requests)
+    push()
+    assert timeline(lead.id) == events
+    assert [request for request in server.requests[before:] if request.method == "PATCH"] == []
+
+
+def test_an_edit_in_airtable_becomes_a_change_of_the_lead(connect: Connect, table: Table) -> None:
+    lead = keep()
+    connect()
+    push()
+    table.edit(table.rows()[0]["record"], company="Smith Ltd", stage="Ganado", amount=99.5)
+    pull()
+    found = living()[0]
+    assert (found.company, found.stage_key, found.amount) == ("Smith Ltd", "won", Decimal("99.50"))
+    assert timeline(lead.id)[-2:] == ["stage_changed", "changed"]
+    assert published("lead.stage_changed")[-1]["new_stage"] == "won"
+    assert published("airtable.synced")[-1]["direction"] == "in"
+    waiting = link(lead.id)
+    assert waiting is not None and waiting.due_at is None
+
+
+def test_a_row_added_in_airtable_becomes_a_lead_and_gets_its_id(connect: Connect, table: Table) -> None:
+    connect()
+    pull()
+    record = table.edit(None, name="Bea Ruiz", email="bea@example.com", phone="600 000 045")
+    pull()
+    lead = living()[0]
+    assert (lead.name, lead.phone, lead.source) == ("Bea Ruiz", "+34600000045", "airtable")
+    push()
+    assert table.rows() == [
+        {"name": "Bea Ruiz", "email": "bea@example.com", "phone": "600 000 045", "id": lead.id, "record": record,
+         "stage": "Nuevo"},
+    ]  # fmt: skip
+
+
+def test_an_empty_row_is_nobody(connect: Connect, table: Table) -> None:
+    connect()
+    pull()
+    table.edit(None, notes="to be filled in")
+    pull()
+    assert living() == []
+
+
+def test_a_row_of_somebody_we_know_is_linked_not_doubled(connect: Connect, table: Table) -> None:
+    lead = keep()
+    table.edit(None, name="Ann Smith", email="ANN@example.com")
+    connect()
+    pull()
+    push()
+    assert len(living()) == 1
+    assert [row["id"] for row in table.rows()] == [lead.id]
+
+
+def test_a_value_that_a_lead_cannot_have_is_told_and_the_rest_is_taken(
+    connect: Connect, table: Table
+) -> None:
+    lead = keep()
+    connect()
+    push()
+    table.edit(table.rows()[0]["record"], email="not an address", company="Smith Ltd")
+    pull()
+    found = living()[0]
+    assert (found.company, found.email) == ("Smith Ltd", "ann@example.com")
+    told = link(lead.id)
+    assert told is not None and told.error_code == "unread" and told.last_error == "Correo"
+    push()
+    assert table.rows()[0]["email"] == "not an address"
+    table.edit(table.rows()[0]["record"], email="ann2@example.com")
+    pull()
+    told = link(lead.id)
+    assert told is not None and told.error_code is None
+    assert living()[0].email == "ann2@example.com"
+
+
+def test_both_changed_different_fields_and_neither_is_lost(connect: Connect, table: Table) -> None:
+    lead = keep()
+    connect()
+    push()
+    change(lead.id, notes="ours")
+    table.edit(table.rows()[0]["record"], company="Theirs Ltd")
+    pull()
+    push()
+    assert living()[0].company == "Theirs Ltd"
+    assert living()[0].notes == "ours"
+    assert table.rows()[0]["company"] == "Theirs Ltd"
+    assert table.rows()[0]["notes"] == "ours"
+
+
+def test_of_two_edits_of_one_field_the_later_wins_and_the_conflict_is_listed(
+    connect: Connect, table: Table, clock: Clock
+) -> None:
+    lead = keep()
+    connect()
+    push()
+    clock.now -= 3600
+    table.edit(table.rows()[0]["record"], company="Theirs, an hour ago")
+    clock.now += 3600
+    change(lead.id, company="Ours, just now")
+    pull(full=True)
+    push()
+    assert table.rows()[0]["company"] == living()[0].company == "Ours, just now"
+    clash = db.session.scalars(select(AirtableConflict)).one()
+    assert (clash.field, clash.ours, clash.theirs, clash.winner) == (
+        "company", "Ours, just now", "Theirs, an hour ago", "ours",
+    )  # fmt: skip
+    assert published("airtable.conflict")[0]["field_name"] == "company"
+    pull(full=True)
+    assert len(db.session.scalars(select(AirtableConflict)).all()) == 1
+
+
+def test_the_later_edit_in_airtable_wins_too(connect: Connect, table: Table, clock: Clock) -> None:
+    lead = keep()
+    connect()
+    push()
+    change(lead.id, company="Ours")
+    clock.now += 60
+    table.edit(table.rows()[0]["record"], company="Theirs, later")
+    pull()
+    push()
+    assert table.rows()[0]["company"] == living()[0].company == "Theirs, later"
+
+
+def test_one_click_turns_a_conflict_round(connect: Connect, table: Table, clock: Clock) -> None:
+    lead = keep()
+    connect()
+    push()
+    change(lead.id, company="Ours")
+    clock.now += 60
+    table.edit(table.rows()[0]["record"], company="Theirs")
+    pull()
+    clash = db.session.scalars(select(AirtableConflict)).one()
+    with transaction():
+        settings.resolve_conflict(clash.id, "ours", by=SYSTEM)
+    push()
+    assert table.rows()[0]["company"] == living()[0].company == "Ours"
+    assert queries.conflicts() == []
+
+
+def test_a_row_copied_in_airtable_makes_no_second_lead_and_is_told(connect: Connect, table: Table) -> None:
+    lead = keep()
+    connect()
+    push()
+    table.edit(None, name="Ann Smith", id=lead.id)
+    pull()
+    assert len(living()) == 1
+    change(lead.id, company="Smith")
+    push()
+    told = link(lead.id)
+    assert told is not None and told.status == "blocked"
+    assert "more than one" in (told.last_error or "")
+
+
+def test_an_emptied_id_is_written_again_to_the_same_row(connect: Connect, table: Table) -> None:
+    lead = keep()
+    connect()
+    push()
+    table.edit(table.rows()[0]["record"], id=None)
+    pull()
+    change(lead.id, company="Smith")
+    push()
+    assert [(row["id"], row["company"]) for row in table.rows()] == [(lead.id, "Smith")]
+
+
+def test_a_lead_deleted_here_leaves_its_row_or_takes_it_along(connect: Connect, table: Table) -> None:
+    lead = keep()
+    connection_id = connect()
+    push()
+    with transaction():
+        commands.delete_lead(lead.id, by=SYSTEM)
+    push()
+    pull(full=True)
+    assert len(table.rows()) == 1 and living() == []
+    with transaction():
+        commands.restore_lead(lead.id, by=SYSTEM)
+        settings.change_connection(connection_id, {"local_deletions": "delete"})
+    push()
+    with transaction():
+        commands.delete_lead(lead.id, by=SYSTEM)
+    push()
+    assert table.rows() == []
+    assert link(lead.id) is None
+
+
+def test_a_row_deleted_in_airtable_unlinks_recreates_or_deletes(connect: Connect, table: Table) -> None:
+    lead = keep()
+    connection_id = connect()
+    push()
+    pull(full=True)
+    table.remove(table.rows()[0]["record"])
+    pull(full=True)
+    change(lead.id, company="Smith")
+    push()
+    assert table.rows() == [] and len(living()) == 1
+    with transaction():
+        settings.change_connection(connection_id, {"remote_deletions": "ignore"})
+        settings.resync_lead(lead.id)
+    push()
+    table.remove(table.rows()[0]["record"])
+    pull(full=True)
+    change(lead.id, company="Smith 2")
+    push()
+    assert len(table.rows()) == 1
+    with transaction():
+        settings.change_connection(connection_id, {"remote_deletions": "delete"})
+    table.remove(table.rows()[0]["record"])
+    pull(full=True)
+    assert living() == []
+    assert timeline(lead.id)[-1] == "deleted"
+
+
+def test_many_deletions_at_once_stop_and_ask(connect: Connect, table: Table) -> None:
+    for number in range(25):
+        keep(name=f"Person {number}")
+    connection_id = connect(remote_deletions="delete")
+    push()
+    assert len(table.rows()) == 25
+    table.remove(*(row["record"] for row in table.rows()[:21]))
+    pull(full=True)
+    row = connection(connection_id)
+    assert (row.state, row.error_code, len(row.asked_deletions)) == ("stopped", "many_deletions", 21)
+    assert len(living()) == 25
+    from app.leads.commands.airtable_gone import answer_deletions
+
+    with transaction():
+        answer_deletions(connection_id, apply=False, by=SYSTEM)
+    push()
+    assert len(table.rows()) == 25 and len(living()) == 25
+
+
+def test_an_answer_that_was_lost_is_found_and_nothing_is_doubled(
+    connect: Connect, table: Table, server: AirtableServer
+) -> None:
+    lead = keep()
+    connection_id = connect()
+    pull()
+    server.plan(Drop(accepted=True))
+    push()
+    assert len(table.rows()) == 1
+    assert connection(connection_id).error_code == "no_answer"
+    wake()
+    push()
+    assert [row["id"] for row in table.rows()] == [lead.id]
+    found = link(lead.id)
+    assert found is not None and found.status == "synced" and found.due_at is None
+    assert connection(connection_id).error_code is None
+
+
+def test_a_call_that_stalls_ends_and_is_repeated(
+    connect: Connect, table: Table, server: AirtableServer, monkeypatch: Any
+) -> None:
+    from app.kit import http
+    from app.leads.providers import airtable
+
+    monkeypatch.setattr(airtable, "_session", http.Reused(connect=1, read=0.3, max_body=1000_000))
+    keep()
+    connection_id = connect()
+    pull()
+    server.plan(Stall(accepted=True))
+    push()
+    assert connection(connection_id).error_code == "no_answer"
+    wake()
+    push()
+    assert len(table.rows()) == 1
+
+
+def test_one_bad_lead_in_a_batch_blocks_only_itself(connect: Connect, table: Table) -> None:
+    for number in range(9):
+        keep(name=f"Person {number}")
+    bad = keep(name="Bad", tags=["unheard of"])
+    connection_id = connect(create_options=False)
+    push()
+    assert sorted(row["name"] for row in table.rows()) == sorted(f"Person {n}" for n in range(9))
+    told = link(bad.id)
+    assert told is not None and told.status == "blocked"
+    assert told.error_code == "INVALID_MULTIPLE_CHOICE_OPTIONS"
+    assert "unheard of" in (told.last_error or "")
+    assert connection(connection_id).state == "active"
+    change(bad.id, tags=[])
+    push()
+    assert len(table.rows()) == 10
+    assert queries.blocked() == []
+
+
+def test_too_many_calls_pause_the_base_for_half_a_minute_and_lose_nothing(
+    connect: Connect, table: Table, clock: Clock, server: AirtableServer
+) -> None:
+    for number in range(60):
+        keep(name=f"Person {number}")
+    connection_id = connect()
+    clock.step = 0.0  # everything happens at once: the sixth call is one too many
+    push()
+    row = connection(connection_id)
+    assert row.error_code == "429"
+    assert row.held_until is not None
+    before = len(server.requests)
+    push()
+    pull()
+    assert len(server.requests) == before
+    wake()
+    clock.now += 31
+    clock.step = 0.25
+    push()
+    assert len(table.rows()) == 60
+    assert server.stand_in.refused == 1
+
+
+def test_a_column_removed_in_airtable_stops_with_its_name_and_loses_nothing(
+    connect: Connect, table: Table
+) -> None:
+    lead = keep()
+    connection_id = connect()
+    push()
+    columns = [column for column in table.store.columns(TABLE) if column["id"] != COLUMN["company"]]
+    from app.leads.providers.fake import LEADS_BASE
+
+    table.store.put_table(LEADS_BASE, TABLE, "Leads", columns)
+    change(lead.id, company="Smith", notes="kept")
+    push()
+    row = connection(connection_id)
+    assert (row.state, row.error_code, row.last_error) == ("stopped", "column_gone", "Empresa")
+    waiting = link(lead.id)
+    assert waiting is not None and waiting.due_at is not None
+    with transaction():
+        pairs = [item for item in queries.field_map(row) if item.field != "company"]
+        settings.save_fields(
+            connection_id, pairs, id_column=row.id_column, modified_column=row.modified_column
+        )
+        settings.start(connection_id)
+    push()
+    assert table.rows()[0]["notes"] == "kept"
+
+
+def test_a_table_removed_in_airtable_stops_and_deletes_no_lead(connect: Connect, table: Table) -> None:
+    keep()
+    connection_id = connect(remote_deletions="delete")
+    push()
+    table.store.drop_table(TABLE)
+    pull(full=True)
+    assert connection(connection_id).error_code == "table_gone"
+    assert len(living()) == 1
+
+
+def test_a_column_renamed_in_airtable_changes_nothing(connect: Connect, table: Table) -> None:
+    from app.leads.providers.fake import LEADS_BASE
+
+    lead = keep()
+    connection_id = connect()
+    push()
+    pull()
+    columns = table.store.columns(TABLE)
+    for column in columns:
+        column["name"] = "Renamed " + column["name"]
+    table.store.put_table(LEADS_BASE, TABLE, "Leads", columns)
+    change(lead.id, company="Smith")
+    push()
+    pull()  # the filter names the last-modified column: it fails once and learns the new name
+    wake()
+    pull()
+    table.edit(table.rows()[0]["record"], company="Smith Ltd")
+    pull()
+    assert connection(connection_id).state == "active"
+    assert living()[0].company == "Smith Ltd"
+
+
+def test_a_refused_token_rests_and_says_so(connect: Connect, server: AirtableServer) -> None:
+    keep()
+    connection_id = connect()
+    with transaction():
+        settings.change_connection(connection_id, {"token": "patWrong"})
+    push()
+    row = connection(connection_id)
+    assert (row.state, row.error_code) == ("active", "AUTHENTICATION_REQUIRED")
+    assert row.held_until is not None
+
+
+def test_a_paused_connection_is_left_alone_and_goes_on_with_what_waited(
+    connect: Connect, table: Table, server: AirtableServer
+) -> None:
+    connection_id = connect()
+    pull()
+    with transaction():
+        settings.pause(connection_id)
+    lead = keep()
+    before = len(server.requests)
+    push()
+    assert len(server.requests) == before
+    with transaction():
+        settings.start(connection_id)
+    push()
+    assert [row["id"] for row in table.rows()] == [lead.id]
+
+
+def test_who_died_between_call_and_record_leaves_nothing_doubled(
+    connect: Connect, table: Table, monkeypatch: Any
+) -> None:
+    from app.leads.commands import airtable_push
+
+    lead = keep()
+    connection_id = connect()
+    pull()
+
+    class Killed(BaseException):
+        pass
+
+    def die(*_: Any, **__: Any) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(airtable_push, "note_written", die)
+        patch.setattr("app.leads.jobs.push.finish", lambda *_: None)
+        try:
+            push()
+        except Killed:
+            db.session.rollback()
+    assert len(table.rows()) == 1
+    assert connection(connection_id).claimed_until is not None
+    push()
+    assert link(lead.id).due_at is not None  # type: ignore[union-attr]  # the lease still runs
+    with transaction() as session:
+        session.get(type(connection(connection_id)), connection_id).claimed_until = None
+    push()
+    assert [row["id"] for row in table.rows()] == [lead.id]
+    found = link(lead.id)
+    assert found is not None and found.status == "synced"
+
+
+def test_calls_of_the_month_are_counted(connect: Connect, server: AirtableServer) -> None:
+    keep()
+    connection_id = connect()
+    asked = len(server.requests)
+    push()
+    assert queries.figures()[connection_id].calls == len(server.requests) - asked
+
+
+def test_a_field_that_only_comes_in_is_never_written(connect: Connect, table: Table) -> None:
+    lead = keep()
+    connection_id = connect(started=False)
+    with transaction():
+        row = queries.connection(connection_id)
+        pairs = [
+            item if item.field != "company" else type(item)(**{**item.plain(), "direction": "in"})
+            for item in queries.field_map(row)
+        ]
+        settings.save_fields(
+            connection_id, pairs, id_column=row.id_column, modified_column=row.modified_column
+        )
+        settings.start(connection_id)
+    change(lead.id, company="Ours")
+    push()
+    assert "company" not in table.rows()[0]
+    table.edit(table.rows()[0]["record"], company="Theirs")
+    pull()
+    assert living()[0].company == "Theirs"
+
+
+def test_nothing_is_noted_while_there_is_no_connection(app: Any) -> None:
+    keep()
+    assert db.session.scalars(select(AirtableLink)).all() == []
+    assert db.session.scalars(select(Lead)).one().name == "Ann Smith"
