@@ -35,8 +35,6 @@ LOOK_AGAIN_SECONDS = 0.1
 
 TIMERS_AT_ONCE = 100
 
-PURGE_EVERY_SECONDS = 3600.0
-
 log = get_logger("whatsapp")
 
 
@@ -164,8 +162,20 @@ def timers_due() -> bool:
     return bool(talk.due_timers(now, 1) or talk.due_expiries(now, 1))
 
 
+def forget_webhooks() -> None:
+    """Delete raw webhooks that no provider repeats any more."""
+    with transaction():
+        intake.purge(utcnow())
+
+
+def webhooks_to_forget() -> bool:
+    """Whether forget_webhooks has work."""
+    return inbound.any_older_than(utcnow() - intake.KEEP)
+
+
 JOBS = (
     Job(name="whatsapp.process_webhooks", queue="whatsapp", run=process_webhooks, due=webhooks_due),
     Job(name="whatsapp.send_messages", queue="whatsapp", run=send_messages, due=sending_due),
     Job(name="whatsapp.fire_timers", queue="whatsapp", run=fire_timers, due=timers_due),
+    Job(name="whatsapp.forget_webhooks", queue="whatsapp", run=forget_webhooks, due=webhooks_to_forget),
 )

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
-from app.kit.db import db
+from app.kit.db import db, transaction, utcnow
 from app.kit.jobs import nudge_key
 from app.kit.redis_client import connect, redis
 from app.whatsapp.models import Channel, Contact, Message, Webhook
@@ -24,6 +25,7 @@ Drain = Callable[[], None]
 
 
 def count(model: Any) -> int:
+    db.session.rollback()
     return db.session.scalar(select(func.count()).select_from(model)) or 0
 
 
@@ -260,3 +262,14 @@ def test_the_url_behind_a_proxy_is_the_public_one(
         "https://crm.example.com/message", twilio_server.message_form("SM5", PERSON, "hola")
     )
     assert client.post("/message", data=body, headers=headers).status_code == 200
+
+
+def test_raw_webhooks_are_forgotten_when_nobody_repeats_them_any_more(twilio: Line, drain: Drain) -> None:
+    twilio.say("hola")
+    drain()
+    assert count(Webhook) == 1
+    with transaction() as session:
+        session.execute(update(Webhook).values(processed_at=utcnow() - timedelta(days=31)))
+    drain()
+    assert count(Webhook) == 0
+    assert count(Message) == 3

@@ -35,7 +35,7 @@ ATTEMPTS = 5
 RETRY_STEPS = (2, 10, 60, 300)
 """Seconds before the n-th retry."""
 
-KEEP_DAYS = 30
+KEEP = timedelta(days=30)
 """How long handled webhooks are kept raw: Meta repeats for up to 7 days, and a repeat must meet its digest."""
 
 KEPT_HEADERS = ("content-type", "user-agent", "i-twilio-idempotency-token", "x-request-id")
@@ -153,7 +153,7 @@ def bury(webhook_id: str | None, error: str, now: datetime) -> None:
 
 def purge(now: datetime) -> None:
     """Forget handled webhooks that no provider repeats any more, and receipts that nobody claimed."""
-    limit = now - timedelta(days=KEEP_DAYS)
+    limit = now - KEEP
     db.session.execute(delete(Webhook).where(Webhook.processed_at < limit, Webhook.dead_at.is_(None)))
     states.purge_receipts(limit)
 

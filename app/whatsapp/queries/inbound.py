@@ -46,3 +46,9 @@ def contacts_waiting(now: datetime, limit: int) -> list[str]:
         .limit(limit)
     )
     return list(dict.fromkeys(row.contact_id for row in rows))
+
+
+def any_older_than(limit: datetime) -> bool:
+    """Whether a webhook was handled before that and is still kept."""
+    old = select(Webhook.id).where(Webhook.processed_at < limit, Webhook.dead_at.is_(None)).limit(1)
+    return db.session.execute(old).first() is not None
