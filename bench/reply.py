@@ -98,9 +98,9 @@ def _send(made: Installation) -> dict[str, float]:
     return acknowledged
 
 
-def _delays(received: Path, acknowledged: dict[str, float]) -> list[float]:
-    """Milliseconds from acknowledgement to the first reply, per person; waits up to 20 s for the last."""
-    deadline = time.monotonic() + 20
+def _delays(received: Path, acknowledged: dict[str, float], seconds: float = 20) -> list[float]:
+    """Milliseconds from acknowledgement to the first reply, per person; waits up to `seconds` for the last."""
+    deadline = time.monotonic() + seconds
     first: dict[str, float] = {}
     while time.monotonic() < deadline:
         first = {}
