@@ -106,6 +106,13 @@ class LoopbackServer:
         with self._lock:
             self._plans.extend(plans)
 
+    def free(self) -> None:
+        """Close every connection that stalls, and forget what was planned."""
+        with self._lock:
+            self._plans.clear()
+            released, self._released = self._released, threading.Event()
+        released.set()
+
     def handle(self, request: Received) -> Answer:
         """The provider's usual answer."""
         raise NotImplementedError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.message import EmailMessage
@@ -26,7 +26,8 @@ class SmtpScript:
     """What the server does, and what it has seen.
 
     rcpt, mail, data: answers per command, taken one by one (an empty list means yes). Special answers for data:
-    ``stall`` (read the message, never answer) and ``drop`` (read it, keep it, cut the line).
+    ``stall`` (read the message, never answer), ``keep`` (read it, keep it, answer when freed) and ``drop`` (read it,
+    keep it, cut the line); for rcpt: ``hold`` (answer when freed). asked: recipients that were named, each time.
     """
 
     mail: list[str] = field(default_factory=list)
@@ -34,8 +35,13 @@ class SmtpScript:
     data: list[str] = field(default_factory=list)
     received: list[tuple[str, str, EmailMessage]] = field(default_factory=list)
     raw: list[bytes] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
     connections: int = 0
     port: int = 0
+    on_data: Callable[[], None] | None = None  # something that happens once, while a message is being taken
+
+    free: Callable[[], None] = lambda: None
+    """Answer whoever is held."""
 
     def recipients(self) -> list[str]:
         """Who got mail, in order."""
@@ -46,6 +52,12 @@ class _Handler:
     def __init__(self, script: SmtpScript) -> None:
         self.script = script
         self.stopping = asyncio.Event()
+        self.freed = asyncio.Event()
+
+    def free(self) -> None:
+        """Answer whoever is held; called in the server's loop."""
+        self.freed.set()
+        self.freed = asyncio.Event()
 
     async def handle_EHLO(  # noqa: N802  named by aiosmtpd
         self, server: SMTP, session: Session, envelope: Envelope, hostname: str, responses: list[str]
@@ -69,6 +81,10 @@ class _Handler:
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
         answer = self.script.rcpt.pop(0) if self.script.rcpt else "250 OK"
+        self.script.asked.append(address)
+        if answer == "hold":
+            await asyncio.wait_for(self.freed.wait(), STALL_SECONDS)
+            return "421 gone"
         if answer == "drop":
             server.transport.abort()
             return "421 bye"
@@ -77,11 +93,14 @@ class _Handler:
         return answer
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
+        happening, self.script.on_data = self.script.on_data, None
+        if happening is not None:
+            happening()
         answer = self.script.data.pop(0) if self.script.data else "250 OK: queued as Q1"
         if answer == "stall":
             await asyncio.wait_for(self.stopping.wait(), STALL_SECONDS)
             return "421 stopping"
-        if answer.startswith("250") or answer == "drop":
+        if answer.startswith("250") or answer in ("drop", "keep"):
             content: Any = envelope.original_content or envelope.content
             message = BytesParser(policy=default).parsebytes(content)
             assert isinstance(message, EmailMessage)
@@ -91,6 +110,9 @@ class _Handler:
         if answer == "drop":
             server.transport.abort()
             return "421 bye"
+        if answer == "keep":
+            await asyncio.wait_for(self.freed.wait(), STALL_SECONDS)
+            return "250 OK: queued as Q1"
         return answer
 
 
@@ -134,10 +156,12 @@ def smtp_server(
     controller.port = _free_port()
     script.port = controller.port
     controller.start()
+    script.free = lambda: controller.loop.call_soon_threadsafe(handler.free)
     try:
         yield script
     finally:
         controller.loop.call_soon_threadsafe(handler.stopping.set)
+        script.free()
         controller.stop()
 
 
