@@ -2,8 +2,7 @@
 import { all, delegate, one } from "./dom";
 
 const FADES_AFTER_MS = 6_000;
-const THEMES = ["auto", "light", "dark"] as const;
-type Theme = (typeof THEMES)[number];
+type Theme = "auto" | "light" | "dark";
 
 export function startShell(): void {
   startMenu();
@@ -63,7 +62,9 @@ function startTheme(): void {
     }
   };
   delegate("click", "[data-theme-switch]", () => {
-    choice = THEMES[(THEMES.indexOf(choice) + 1) % THEMES.length]!;
+    // The first press must be seen: from the system's choice to the other one, then back, then to the system again.
+    const round: Theme[] = system.matches ? ["auto", "light", "dark"] : ["auto", "dark", "light"];
+    choice = round[(round.indexOf(choice) + 1) % round.length]!;
     try {
       if (choice === "auto") localStorage.removeItem("embudo-theme");
       else localStorage.setItem("embudo-theme", choice);
