@@ -6,26 +6,34 @@ A ping says only that something changed; what, is read by the job. So the door v
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
-from flask import Blueprint, Response, current_app, g, request
+from flask import Blueprint, Response, g, request
 
 from app.kit.auth import public
 from app.kit.db import db, transaction
 from app.kit.errors import BadRequest, Forbidden, NotFound, TooLarge
+from app.kit.rest import documented
 from app.kit.secrets import Undecryptable
 from app.leads.commands.airtable_gone import note_ping
 from app.leads.models import AirtableConnection
 from app.leads.providers import MAC_HEADER, is_genuine
-from app.leads.providers.fake import Ask, StandIn, Store
-from app.leads.providers.fake.server import Pinger
+from app.leads.providers.fake import Ask
 from app.leads.queries import airtable as queries
+from app.leads.queries.airtable_stand_in import local_stand_in
 from app.leads.queries.cached import canonical
 
 PING_BYTES = 10_000
 STAND_IN_BYTES = 10_000_000
-STAND_IN_FILE = "airtable-stand-in.sqlite"
+
+# What the OpenAPI document says of the ping; Airtable's own documents say the rest.
+PING = {"base": {"id": "appBASE"}, "webhook": {"id": "achHOOK"}, "timestamp": "2026-01-31T08:00:00.000Z"}
+SIGNATURE = {
+    "name": MAC_HEADER,
+    "in": "header",
+    "schema": {"type": "string"},
+    "description": "HMAC-SHA-256 of the bytes",
+}
 
 bp = Blueprint("leads_callbacks", __name__)
 
@@ -37,6 +45,14 @@ def _as_api() -> None:
 
 @bp.post("/airtable/notify/<connection_id>")
 @public("Airtable signs the bytes; verified before anything is noted")
+@documented(
+    summary="A table has changed at Airtable",
+    bodies={"application/json": {"schema": {"type": "object"}, "example": PING}},
+    headers=(SIGNATURE,),
+    content={204: {}},
+    refusals=(400, 403, 413),
+    tags=("from providers",),
+)
 def notify(connection_id: str) -> Response:
     """Note that a table has changed."""
     if (request.content_length or 0) > PING_BYTES:
@@ -87,15 +103,3 @@ def stand_in(rest: str) -> Response:
         )
     )
     return Response(answer.payload, status=answer.status, mimetype="application/json")
-
-
-def local_stand_in() -> StandIn:
-    """This process's stand-in; its tables are in a file that all processes of the machine share."""
-    extensions = current_app.extensions
-    if "leads_stand_in" not in extensions:
-        Path(current_app.instance_path).mkdir(parents=True, exist_ok=True)
-        store = Store(str(Path(current_app.instance_path) / STAND_IN_FILE))
-        store.seed_demo()
-        extensions["leads_stand_in"] = StandIn(store, token=queries.stand_in_token(), ping=Pinger())
-    made: StandIn = extensions["leads_stand_in"]
-    return made

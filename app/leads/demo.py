@@ -11,15 +11,26 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+from flask import current_app
 from sqlalchemy import func, select
 
 from app.kit.auth import SYSTEM
 from app.kit.db import db, insert_once, transaction, utcnow
 from app.leads.commands import add_note, create_lead, move_lead
+from app.leads.commands import airtable_settings as settings
+from app.leads.jobs.calls import plain_columns
 from app.leads.matching import fold
 from app.leads.models import FIRST_STAGES, Lead, LeadEvent, Stage
+from app.leads.providers import BaseInfo, TableInfo
+from app.leads.providers.airtable import read_column
+from app.leads.providers.fake import LEADS_BASE
+from app.leads.providers.fake.store import LEADS_TABLE
+from app.leads.queries import airtable
+from app.leads.queries.airtable_stand_in import local_stand_in
 
 DEMO = replace(SYSTEM, name="Demo")
+# Where the web listens when everything runs on one machine; elsewhere a worker could not reach its stand-in.
+ONE_MACHINE = ("127.0.0.1", "localhost", "::1", "[::1]")
 # Name, company, phone, stage, amount, currency, language, tags, days since it came in, note.
 PEOPLE: tuple[tuple[str, str, str, str, int | None, str, str, tuple[str, ...], int, str], ...] = (
     ("Lucía Fernández", "Panadería La Espiga", "+34600000011", "new", 1200, "EUR", "es", ("web",), 0, ""),
@@ -80,7 +91,23 @@ def load_demo() -> list[str]:
         if db.session.scalar(select(func.count()).select_from(Lead).where(Lead.source == "demo")):
             return []
         made = sum(_make(*person) for person in PEOPLE)
-    return [f"{made} demo leads"]
+    return [f"{made} demo leads", *_connect_stand_in()]
+
+
+def _connect_stand_in() -> list[str]:
+    """Keep the demo leads in step with the local stand-in for Airtable, where worker and web are one machine."""
+    host = current_app.extensions["embudo_config"].host
+    if not airtable.stand_in_offered() or host not in ONE_MACHINE or airtable.any_connection():
+        return []
+    columns = tuple(read_column(item) for item in local_stand_in().store.columns(LEADS_TABLE))
+    base = BaseInfo(id=LEADS_BASE, name="Ventas (demo)")
+    table = TableInfo(id=LEADS_TABLE, name="Leads", columns=columns)
+    with transaction():
+        row = settings.add_connection(name="Airtable (stand-in)", stand_in=True)
+        settings.choose_table(row.id, base, table, plain_columns(table))
+        settings.change_connection(row.id, {"poll_minutes": 1})
+        settings.start(row.id)
+    return ["a table in the local stand-in for Airtable"]
 
 
 def _make(

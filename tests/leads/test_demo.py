@@ -14,7 +14,7 @@ pytestmark = pytest.mark.usefixtures("app")
 
 
 def test_the_demo_leads_are_made_once_and_are_marked_as_such() -> None:
-    assert demo.load_demo() == ["40 demo leads"]
+    assert demo.load_demo() == ["40 demo leads", "a table in the local stand-in for Airtable"]
     assert demo.load_demo() == []
     leads = living()
     assert len(leads) == 40

@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from app.admin.menu import add_screen
+from app.leads.admin.airtable import AirtableView
+from app.leads.admin.airtable_setup import AirtableSetupView
+from app.leads.admin.airtable_stand_in import StandInView
 from app.leads.admin.board import BoardView
 from app.leads.admin.dashboard import add_to_home
 from app.leads.admin.leads import LeadView
@@ -16,4 +19,7 @@ def register(appbuilder: Any) -> None:
     add_screen(appbuilder, BoardView)
     add_screen(appbuilder, LeadView)
     add_screen(appbuilder, StageView)
+    add_screen(appbuilder, AirtableView)
+    add_screen(appbuilder, AirtableSetupView)
+    add_screen(appbuilder, StandInView)
     add_to_home(appbuilder)

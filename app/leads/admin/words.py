@@ -207,4 +207,7 @@ _LINES: dict[str, Any] = {
     "restored": lambda _: Line(icon="fa-rotate-left", text=gettext("Restored")),
     "email_sent": _mail("fa-envelope", _l("E-mail sent"), "template"),
     "email_failed": _mail("fa-envelope-circle-check", _l("E-mail failed"), "reason"),
+    "email_bounced": _mail("fa-envelope-circle-check", _l("E-mail came back"), "reason"),
+    "email_complained": _mail("fa-flag", _l("E-mail called spam"), "template"),
+    "email_unsubscribed": _mail("fa-bell-slash", _l("Wants no more marketing"), "template"),
 }

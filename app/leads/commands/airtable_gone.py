@@ -86,7 +86,7 @@ def answer_deletions(connection_id: str, *, apply: bool, by: Principal) -> None:
     row.asked_deletions, row.state = [], "active"
     row.error_code = row.last_error = None
     row.next_pull_at = utcnow()
-    log.info("airtable deletions answered", connection_id=row.id, applied=apply, count=len(links))
+    log.info("airtable deletions answered", connection_id=row.id, applied=apply, count=len(links), by=by.name)
     ring("leads.push_airtable")
 
 

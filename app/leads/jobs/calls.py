@@ -11,14 +11,17 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from app.kit import telemetry
-from app.kit.db import transaction
-from app.kit.errors import Permanent, ProviderError, RateLimited
+from app.kit.db import db, transaction
+from app.kit.errors import Misconfigured, Permanent, ProviderError, RateLimited
 from app.kit.redis_client import RedisError, redis
 from app.kit.resilience import TokenBucket, breaker
+from app.kit.secrets import Undecryptable
 from app.leads.commands import airtable_turns as turns
 from app.leads.commands.airtable_turns import Turn
+from app.leads.models import AirtableConnection
 from app.leads.providers import PENALTY_SECONDS, AirtableApi, TableInfo
 from app.leads.providers.airtable import Airtable
+from app.leads.queries import airtable as queries
 
 RATE = 4.0
 """Calls a second per base."""
@@ -137,6 +140,32 @@ def plain_columns(table: TableInfo) -> list[dict[str, object]]:
         }
         for column in table.columns
     ]
+
+
+def ask(row: AirtableConnection, base_id: str, work: Callable[[AirtableApi], T]) -> T:
+    """One call for a person who sets up a connection; it keeps the pace and is counted as all are.
+
+    base_id: which base it concerns, "" for none. Raises ProviderError.
+    """
+    try:
+        token, endpoint = queries.token_of(row), queries.endpoint_of(row)
+    except Undecryptable:
+        token, endpoint = "", None
+    if not token:
+        raise Misconfigured("There is no token.", code="no_token")
+    db.session.rollback()  # nobody waits with a transaction open
+    api = Airtable(token, endpoint=endpoint)
+    if not base_id:
+        return work(api)
+    _await(base_id)
+    try:
+        return work(api)
+    except RateLimited as error:
+        _close(base_id, error.retry_after or PENALTY_SECONDS)
+        raise
+    finally:
+        with transaction():
+            turns.count_calls(base_id, 1)
 
 
 def _await(base_id: str) -> None:

@@ -19,9 +19,10 @@ from app.leads.mapping.columns import (
 )
 from app.leads.mapping.merge import POLICIES, Clash, MergeResult, Policy, differs, merge
 from app.leads.mapping.proposal import choices_for, propose
-from app.leads.mapping.routing import OPERATORS, Condition, Rule, is_unary, problems_of, route
+from app.leads.mapping.routing import CONDITIONS, OPERATORS, Condition, Rule, is_unary, problems_of, route
 
 __all__ = [
+    "CONDITIONS",
     "DIRECTIONS",
     "LEAD_FIELDS",
     "OPERATORS",

@@ -191,7 +191,7 @@ def _read_choice(cell: Any, item: Mapped) -> Any:
     return _chosen(_text(cell), item).strip() if cell not in (None, "", []) else None
 
 
-def _read_decimal(cell: Any, item: Mapped) -> Any:
+def _read_decimal(cell: Any, _item: Mapped) -> Any:
     if cell in (None, "", []):
         return None
     if isinstance(cell, list) and len(cell) == 1:  # a lookup of one record
@@ -199,11 +199,11 @@ def _read_decimal(cell: Any, item: Mapped) -> Any:
     return str(_decimal(cell).quantize(CENT))
 
 
-def _read_date(cell: Any, item: Mapped) -> Any:
+def _read_date(cell: Any, _item: Mapped) -> Any:
     return None if cell in (None, "", []) else _moment(_single(cell)).date().isoformat()
 
 
-def _read_moment(cell: Any, item: Mapped) -> Any:
+def _read_moment(cell: Any, _item: Mapped) -> Any:
     return None if cell in (None, "", []) else _moment(_single(cell)).isoformat()
 
 

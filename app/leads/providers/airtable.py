@@ -88,7 +88,9 @@ class Airtable:
         answer = self._ask("GET", self._api.base(base_id).urls.tables)
         return [
             TableInfo(
-                id=item["id"], name=item.get("name", ""), columns=tuple(map(_column, item.get("fields", [])))
+                id=item["id"],
+                name=item.get("name", ""),
+                columns=tuple(map(read_column, item.get("fields", []))),
             )
             for item in answer.get("tables", [])
         ]
@@ -212,7 +214,8 @@ def _changed_after(column_name: str, since: str) -> str:
     return f"IS_AFTER({{{name}}}, '{since}')"
 
 
-def _column(item: dict[str, Any]) -> Column:
+def read_column(item: dict[str, Any]) -> Column:
+    """A column of Airtable's schema."""
     options = item.get("options") or {}
     watched = options.get("referencedFieldIds")
     return Column(

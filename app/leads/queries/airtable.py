@@ -100,7 +100,9 @@ def has_due_links(now: datetime) -> ColumnElement[bool]:
 def push_is_due() -> bool:
     """Whether any lead waits to be written, or to be told where it belongs."""
     now = utcnow()
-    unrouted = select(AirtableLink.lead_id).where(AirtableLink.connection_id.is_(None), AirtableLink.due_at <= now)
+    unrouted = select(AirtableLink.lead_id).where(
+        AirtableLink.connection_id.is_(None), AirtableLink.due_at <= now
+    )
     usable = select(AirtableConnection.id).where(ready(now), free(now), has_due_links(now))
     return any(db.session.scalar(query.limit(1)) is not None for query in (unrouted, usable))
 
