@@ -6,7 +6,6 @@ same ones that forms and imports are told. The models here describe; they refuse
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from flask import Response, request
@@ -18,6 +17,7 @@ from app.kit.db import db, transaction
 from app.kit.errors import Invalid, PreconditionRequired
 from app.kit.rest import (
     Body,
+    Moment,
     Page,
     PageQuery,
     api_blueprint,
@@ -161,15 +161,7 @@ class NoteIn(Body):
     text: str = Field(min_length=1, max_length=NOTES_LENGTH)
 
 
-def _utc(value: datetime) -> datetime:
-    try:
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-    except OverflowError:
-        raise ValueError("this time is out of range") from None
-
-
 Text = Annotated[str, Field(max_length=200), AfterValidator(matching.storable)]
-Moment = Annotated[datetime, AfterValidator(_utc), Field(description="ISO 8601; UTC when no zone is given")]
 Sort = Literal["created_at", "-created_at", "updated_at", "-updated_at", "name", "-name", "amount", "-amount"]
 
 

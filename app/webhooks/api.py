@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from flask import Response, current_app
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from app.contracts.problems import Problem, problem
 from app.kit.auth import current, needs
@@ -14,6 +14,7 @@ from app.kit.db import transaction
 from app.kit.errors import Invalid, PreconditionRequired
 from app.kit.rest import (
     Body,
+    Moment,
     Page,
     PageQuery,
     api_blueprint,
@@ -159,7 +160,7 @@ class DeliveriesQuery(PageQuery):
 class ReplayIn(Body):
     """Since when failed deliveries are sent again."""
 
-    since: AwareDatetime
+    since: Moment
 
 
 class ReplayOut(BaseModel):

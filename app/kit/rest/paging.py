@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
+from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, TypeVar
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from app.contracts.problems import problem
 from app.kit.errors import Invalid
@@ -18,6 +20,29 @@ PAGE_LIMIT = 100
 
 Item = TypeVar("Item")
 Cursor = Annotated[str, Field(max_length=500, description="`next` of the page before")]
+
+
+def _written(value: Any) -> Any:
+    """Refuse numbers: pydantic takes them for seconds since 1970, and the document promises ISO 8601."""
+    if isinstance(value, str) and re.match(r"\d{4}-", value):
+        return value
+    raise ValueError("write the time as ISO 8601, for instance 2026-01-31T08:00:00Z")
+
+
+def _utc(value: datetime) -> datetime:
+    try:
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("this time is out of range") from None
+
+
+Moment = Annotated[
+    datetime,
+    BeforeValidator(_written),
+    AfterValidator(_utc),
+    Field(description="ISO 8601; UTC when no zone is given", examples=["2026-01-31T08:00:00Z"]),
+]
+"""A point in time as callers write it; aware UTC inside."""
 
 
 class PageQuery(BaseModel):

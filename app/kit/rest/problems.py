@@ -123,7 +123,7 @@ def init_problems(app: Flask) -> None:
 
     @app.errorhandler(Exception)
     def _bug(error: Exception) -> Any:
-        log.exception("unexpected error", path=request.path, method=request.method)
+        log.error("unexpected error", path=request.path, method=request.method, exc_info=error)
         detail = f"Something went wrong on our side. Tell support the request id {request_id()}."
         return answer(500, "Internal error", detail, lambda: _plain(500, "Internal error", detail))
 
