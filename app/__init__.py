@@ -49,7 +49,7 @@ def create_app(config: Config | None = None, *, role: str = "web") -> Flask:
     init_redis(app)
     requests_in.init_requests(app)
     init_problems(app)
-    app.extensions["embudo_transport"] = transport.RedisTransport()
+    app.extensions["embudo_transport"] = _transport(config)
     app.extensions["embudo_handlers"] = {service.name: services.handlers(service) for service in served}
     jobs.init_jobs(app, services.all_jobs(served))
     app.extensions["embudo_find_user"] = find_user
@@ -68,6 +68,14 @@ def create_app(config: Config | None = None, *, role: str = "web") -> Flask:
         app.register_blueprint(blueprint)
     app.cli.add_command(cli.ops)
     return app
+
+
+def _transport(config: Config) -> transport.Transport:
+    if not config.events_broker_url:
+        return transport.RedisTransport()
+    from app.kit.broker import BrokerTransport  # who has no broker does not load its client
+
+    return BrokerTransport(config.events_broker_url)
 
 
 def _engine_options(config: Config, role: str) -> dict[str, Any]:

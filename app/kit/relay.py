@@ -16,6 +16,7 @@ from flask import Flask, current_app
 from sqlalchemy.exc import DBAPIError
 
 from app.kit import db, jobs, outbox, telemetry
+from app.kit.errors import Temporary
 from app.kit.redis_client import RedisError, connect, redis
 
 SWEEP_SECONDS = 2.0
@@ -129,10 +130,10 @@ def _answer(item: tuple[str, str]) -> None:
 
 
 def _guarded(work: Callable[..., Any], *args: Any) -> Any:
-    """One service whose database or Redis is gone must not stop the others; the next sweep tries again."""
+    """A database, Redis or a broker that is gone must not stop the other services; the next sweep tries again."""
     try:
         return work(*args)
-    except (RedisError, DBAPIError) as error:
+    except (RedisError, DBAPIError, Temporary) as error:
         db.db.session.rollback()
         log.warning("relay step failed, the next sweep tries again", step=work.__name__, error=type(error).__name__)
         return None

@@ -49,7 +49,8 @@ def masked(text: str) -> str:
     return PHONE.sub(lambda found: "***" + found.group()[-2:], text)
 
 
-def _mask(value: Any, depth: int = 0) -> Any:
+def mask(value: Any, depth: int = 0) -> Any:
+    """`value` with everything personal or secret made unreadable, however deep it lies."""
     if isinstance(value, str):
         return masked(value)
     if isinstance(value, bytes):
@@ -58,11 +59,11 @@ def _mask(value: Any, depth: int = 0) -> Any:
         return "…"
     if isinstance(value, dict):
         return {
-            key: "***" if isinstance(key, str) and HIDDEN_KEYS.match(key) else _mask(item, depth + 1)
+            key: "***" if isinstance(key, str) and HIDDEN_KEYS.match(key) else mask(item, depth + 1)
             for key, item in value.items()
         }
     if isinstance(value, (list, tuple, set, frozenset)):
-        return [_mask(item, depth + 1) for item in value]
+        return [mask(item, depth + 1) for item in value]
     return value
 
 
@@ -74,7 +75,7 @@ def _mask_event(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> 
     for key, value in event.items():
         if key in KEPT_KEYS or key.endswith("_id"):
             continue
-        event[key] = "***" if HIDDEN_KEYS.match(key) else _mask(value)
+        event[key] = "***" if HIDDEN_KEYS.match(key) else mask(value)
     return event
 
 

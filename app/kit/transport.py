@@ -1,19 +1,20 @@
-"""How events travel from an outbox to a listener when no message broker is configured: through Redis.
+"""How events travel from an outbox to their listeners: the protocol, and the way through Redis.
 
-A listener's letters lie in a sorted set, scored by when they are due; the same letter sent twice lies there once.
-The listener's RQ job takes them, handles them, and confirms to the producer's relay. A letter that Redis loses is
-sent again, because nobody confirmed it.
+Without a message broker a listener's letters lie in a sorted set, scored by when they came; the same letter sent
+twice lies there once. The listener's RQ job takes them, handles them, and confirms to the producer's relay. A letter
+that Redis loses is sent again, because nobody confirmed it. The way through RabbitMQ is app.kit.broker.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import orjson
+from flask import current_app
 
-from app.kit import jobs, outbox
+from app.kit import dead_letters, jobs, outbox
 from app.kit.redis_client import redis
 
 TAKE = 50
@@ -21,63 +22,84 @@ TAKE = 50
 
 
 class Transport(Protocol):
-    """Carries CloudEvents to listening services and confirmations back."""
+    """Carries CloudEvents to listening services, and back that they have them."""
 
-    def send(self, listener: str, letters: Iterable[dict[str, Any]]) -> None:
-        """Hand letters over to `listener`; sending one again is harmless."""
+    def send(self, letters: Sequence[tuple[dict[str, Any], Sequence[str]]]) -> list[tuple[str, str]]:
+        """Hand letters over: pairs of a CloudEvent and its listeners. Sending one again is harmless.
+
+        Returns pairs (event id, listener) that are safe with the listener by now; of the others it is heard by
+        confirmations(). Raises Temporary or RedisError when the transport is down.
+        """
 
     def confirmations(self, producer: str) -> list[tuple[str, str]]:
         """Pairs (event id, listener) that came back for `producer` since the last call."""
+
+    def drain(self, listener: str) -> None:
+        """Handle what waits for `listener`, where letters wait for a job rather than for a consumer."""
+
+    def waiting(self, listener: str) -> bool:
+        """Whether drain() would find something."""
 
 
 class RedisTransport:
     """Letters and confirmations in Redis, drained by RQ jobs."""
 
-    def send(self, listener: str, letters: Iterable[dict[str, Any]]) -> None:
-        """Put letters into the listener's box and ring its job."""
+    def send(self, letters: Sequence[tuple[dict[str, Any], Sequence[str]]]) -> list[tuple[str, str]]:
+        """Put letters into their listeners' boxes and ring the jobs; nothing is safe until they confirm."""
         now = time.time()
-        members = {outbox.dumps(letter): now for letter in letters}
-        redis().zadd(_box(listener), members, nx=True)
-        jobs.ring(receive_job_name(listener))
+        boxes: dict[str, dict[bytes, float]] = {}
+        for letter, listeners in letters:
+            for listener in listeners:
+                boxes.setdefault(listener, {})[outbox.dumps(letter)] = now
+        for listener, members in boxes.items():
+            redis().zadd(_box(listener), members, nx=True)
+            jobs.ring(receive_job_name(listener))
+        return []
 
     def confirmations(self, producer: str) -> list[tuple[str, str]]:
         """Take up to 1,000 confirmations; they are lost if the relay dies here, and so repeated."""
         found = redis().lpop(_confirmed(producer), 1000) or []
         return [(item["id"], item["listener"]) for item in map(orjson.loads, found)]
 
+    def drain(self, listener: str) -> None:
+        """Handle all letters in the box. What fails is kept in the inbox and so is safe, too."""
+        client = redis()
+        while found := client.zrange(_box(listener), 0, TAKE - 1):
+            for member in found:
+                letter = orjson.loads(member)
+                outbox.receive(listener, letter)
+                producer = letter["source"].rpartition("/")[2]
+                with client.pipeline() as pipe:
+                    pipe.rpush(_confirmed(producer), orjson.dumps({"id": letter["id"], "listener": listener}))
+                    pipe.zrem(_box(listener), member)
+                    pipe.execute()
+
+    def waiting(self, listener: str) -> bool:
+        """Whether the box holds a letter."""
+        return bool(redis().zcard(_box(listener)))
+
 
 def receive_job_name(listener: str) -> str:
     """Name of the job that handles a service's letters."""
-    return f"{listener}.receive_events"
+    return dead_letters.job_name(listener)
 
 
 def receive_job(listener: str) -> jobs.Job:
-    """The job that handles what lies in a service's box."""
-    return jobs.Job(
-        name=receive_job_name(listener),
-        queue=listener,
-        run=lambda: _drain(listener),
-        due=lambda: bool(redis().zcount(_box(listener), "-inf", time.time())),
-    )
+    """The job that handles what waits for a service, and what failed and is due again."""
+
+    def run() -> None:
+        _transport().drain(listener)
+        dead_letters.retry_due(listener)
+
+    def due() -> bool:
+        return _transport().waiting(listener) or dead_letters.due(listener)
+
+    return jobs.Job(name=receive_job_name(listener), queue=listener, run=run, due=due)
 
 
-def _drain(listener: str) -> None:
-    client = redis()
-    while True:
-        found = client.zrange(_box(listener), "-inf", time.time(), byscore=True, offset=0, num=TAKE)
-        if not found:
-            return
-        for member in found:
-            letter = orjson.loads(member)
-            again = outbox.receive(listener, letter)
-            if again is not None:
-                client.zadd(_box(listener), {member: time.time() + again})
-                continue
-            producer = letter["source"].rpartition("/")[2]
-            with client.pipeline() as pipe:
-                pipe.rpush(_confirmed(producer), orjson.dumps({"id": letter["id"], "listener": listener}))
-                pipe.zrem(_box(listener), member)
-                pipe.execute()
+def _transport() -> Transport:
+    transport: Transport = current_app.extensions["embudo_transport"]
+    return transport
 
 
 def _box(listener: str) -> str:

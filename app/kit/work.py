@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
@@ -21,7 +22,7 @@ from redis.exceptions import RedisError
 from rq import Queue, SimpleWorker
 from rq.serializers import JSONSerializer
 
-from app.kit import db, jobs, telemetry
+from app.kit import db, dead_letters, jobs, telemetry
 from app.kit.redis_client import connect
 
 WORKER_TTL = 60
@@ -34,6 +35,17 @@ PR_SET_PDEATHSIG = 1
 """prctl(2): have the kernel signal us when our parent dies."""
 
 log = telemetry.get_logger("worker")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Part:
+    """What a child does: drains these RQ queues, or takes these services' events from the broker."""
+
+    queues: tuple[str, ...]
+    consumes: bool = False
+
+    def __str__(self) -> str:
+        return ("events: " if self.consumes else "") + ", ".join(self.queues)
 
 
 class QueueWorker(SimpleWorker):
@@ -55,11 +67,15 @@ def run(app: Flask, names: Sequence[str]) -> None:
         known = sorted({job.queue for job in jobs.known().values()})
     unknown = sorted(set(names) - set(known))
     if unknown:
-        sys.exit(f"No such queue here: {', '.join(unknown)}. Queues of the served services: {', '.join(known)}.")
+        sys.exit(
+            f"No such queue here: {', '.join(unknown)}. Queues of the served services: {', '.join(known)}."
+        )
     queues = list(names) or known
-    groups = _groups(queues, app.config["WORKER_PROCESSES"])
+    parts = [_Part(queues=tuple(group)) for group in _groups(queues, app.config["WORKER_PROCESSES"])]
+    if app.config["EVENTS_BROKER_URL"] and (listeners := _listeners(app, queues)):
+        parts.append(_Part(queues=tuple(listeners), consumes=True))
     db.dispose_engines(app)
-    children: dict[int, list[str]] = {}
+    children: dict[int, _Part] = {}
     stopping: list[int] = []
 
     def stop(number: int, _frame: FrameType | None) -> None:
@@ -69,18 +85,18 @@ def run(app: Flask, names: Sequence[str]) -> None:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    for group in groups:
-        children[_start(app, group)] = group
-    log.info("worker started", queues=groups)
+    for part in parts:
+        children[_start(app, part)] = part
+    log.info("worker started", parts=[str(part) for part in parts])
     deadline: float | None = None
     while children:
         pid, _status = os.waitpid(-1, os.WNOHANG)
         if pid in children:
-            group = children.pop(pid)
+            part = children.pop(pid)
             if not stopping:
-                log.error("worker child died, starting it again", queues=group)
+                log.error("worker child died, starting it again", part=str(part))
                 time.sleep(0.5)  # a child that dies at once must not spin
-                children[_start(app, group)] = group
+                children[_start(app, part)] = part
             continue
         if stopping:
             deadline = deadline or time.monotonic() + STOP_SECONDS
@@ -97,7 +113,17 @@ def _groups(queues: Sequence[str], processes: int) -> list[list[str]]:
     return [[*queues[start:], *queues[:start]] for start in range(processes)]
 
 
-def _start(app: Flask, queues: list[str]) -> int:
+def _listeners(app: Flask, queues: Sequence[str]) -> list[str]:
+    """The services whose events this worker takes from the broker: those whose queue of this name it drains."""
+    with app.app_context():
+        return [
+            name
+            for name in app.extensions["embudo_services"]
+            if name in queues and dead_letters.job_name(name) in jobs.known()
+        ]
+
+
+def _start(app: Flask, part: _Part) -> int:
     parent = os.getpid()
     pid = os.fork()
     if pid:
@@ -108,9 +134,17 @@ def _start(app: Flask, queues: list[str]) -> int:
             ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
             if os.getppid() != parent:
                 os._exit(0)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent tells us; a terminal's Ctrl-C reaches everybody
+        signal.signal(
+            signal.SIGINT, signal.SIG_IGN
+        )  # the parent tells us; a terminal's Ctrl-C reaches everybody
         db.dispose_engines(app, close=False)
-        _drain(app, queues)
+        if part.consumes:
+            from app.kit import broker  # who has no broker does not load its client
+
+            app.extensions["embudo_redis"] = connect(app.config["REDIS_URL"])
+            broker.consume(app, part.queues)
+        else:
+            _drain(app, part.queues)
         status = 0
     except BaseException:
         log.exception("worker child failed")
@@ -118,7 +152,7 @@ def _start(app: Flask, queues: list[str]) -> int:
         os._exit(status)
 
 
-def _drain(app: Flask, names: list[str]) -> None:
+def _drain(app: Flask, names: Sequence[str]) -> None:
     while True:
         connection = connect(app.config["REDIS_URL"], reply_seconds=None)
         app.extensions["embudo_redis"] = connect(app.config["REDIS_URL"])
@@ -146,5 +180,3 @@ def _signal(pid: int, number: int) -> None:
         os.kill(pid, number)
     except ProcessLookupError:
         return
-
-

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from app.contracts.events import LeadCaptured, LeadCreated, LeadUpdated
-from app.kit import db, jobs, outbox, relay
+from app.kit import db, dead_letters, jobs, outbox, relay
+from app.kit.errors import Temporary
 from app.kit.redis_client import redis
 
 LeadsOutbox, LeadsInbox = outbox.tables_of("leads")
@@ -40,6 +42,12 @@ def handled(app: Flask, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]
     handlers = {service: {LeadCreated: noting(service)} for service in app.extensions["embudo_services"]}
     monkeypatch.setitem(app.extensions, "embudo_handlers", handlers)
     return seen
+
+
+def listen(app: Flask, monkeypatch: pytest.MonkeyPatch, handlers: dict[str, Any]) -> None:
+    """These services listen to these events, the others to none."""
+    nobody: dict[str, Any] = {service: {} for service in app.extensions["embudo_services"]}
+    monkeypatch.setitem(app.extensions, "embudo_handlers", nobody | handlers)
 
 
 def publish(event: Any) -> None:
@@ -82,11 +90,15 @@ def test_when_redis_forgets_everything_nothing_is_lost_or_doubled(
     relay.pass_once()  # handed over to Redis …
     redis().flushdb()  # … which loses it before anybody looked
     drain()
-    expected = [(service, event.lead_id) for event in (first, second) for service in ("email", "webhooks", "whatsapp")]
+    expected = [
+        (service, event.lead_id) for event in (first, second) for service in ("email", "webhooks", "whatsapp")
+    ]
     assert sorted(handled) == sorted(expected)
 
 
-def test_a_lost_nudge_costs_only_the_time_to_the_next_sweep(handled: list[Any], drain: Callable[[], None]) -> None:
+def test_a_lost_nudge_costs_only_the_time_to_the_next_sweep(
+    handled: list[Any], drain: Callable[[], None]
+) -> None:
     event = a_lead_created()
     publish(event)
     redis().delete(jobs.nudge_key("leads"))
@@ -113,7 +125,7 @@ def test_a_failing_handler_leaves_nothing_behind_and_is_tried_again(app: Flask, 
         if len(calls) == 1:
             raise RuntimeError("the neighbour ana@example.com is ill")
 
-    monkeypatch.setitem(app.extensions, "embudo_handlers", {"email": {LeadCreated: fails_once}})
+    listen(app, monkeypatch, {"email": {LeadCreated: fails_once}})
     publish(a_lead_created())
     letter = outbox.as_cloud_event(db.db.session.scalars(select(LeadsOutbox)).one())
     again = outbox.receive("email", letter)
@@ -139,7 +151,7 @@ def test_a_handler_that_always_fails_becomes_a_dead_letter_that_can_be_replayed(
             raise RuntimeError("no")
         handled.append(event.lead_id)
 
-    monkeypatch.setitem(app.extensions, "embudo_handlers", {"email": {LeadCreated: sometimes}, "whatsapp": {}})
+    listen(app, monkeypatch, {"email": {LeadCreated: sometimes}, "whatsapp": {}, "webhooks": {}})
     publish(a_lead_created())
     letter = outbox.as_cloud_event(db.db.session.scalars(select(LeadsOutbox)).one())
     results = [outbox.receive("email", letter) for _ in range(outbox.HANDLER_ATTEMPTS)]
@@ -148,7 +160,8 @@ def test_a_handler_that_always_fails_becomes_a_dead_letter_that_can_be_replayed(
     row = db.db.session.scalars(select(EmailInbox)).one()
     assert row.state == "dead"
     broken = False
-    outbox.replay("email", row.event_id, row.handler)
+    with db.transaction():
+        dead_letters.replay("email", row.event_id, row.handler)
     drain()
     assert handled == [letter["data"]["lead_id"]]
 
@@ -164,14 +177,85 @@ def test_one_failing_listener_does_not_stop_the_other(
     def works(event: LeadCreated) -> None:
         handled.append(event.lead_id)
 
-    monkeypatch.setitem(
-        app.extensions, "embudo_handlers", {"email": {LeadCreated: fails}, "whatsapp": {LeadCreated: works}}
-    )
+    handlers = {"email": {LeadCreated: fails}, "whatsapp": {LeadCreated: works}, "webhooks": {}}
+    monkeypatch.setitem(app.extensions, "embudo_handlers", handlers)
     event = a_lead_created()
     publish(event)
     drain()
     assert handled == [event.lead_id]
-    assert db.db.session.scalars(select(LeadsOutbox)).one().pending == ["email"]
+    assert db.db.session.scalars(select(EmailInbox)).one().state == "failing"
+
+
+def test_a_failed_event_is_safe_with_its_listener_and_tried_again_by_its_own_schedule(
+    app: Flask, monkeypatch: Any, drain: Callable[[], None]
+) -> None:
+    handled: list[str] = []
+
+    def fails_once(event: LeadCreated) -> None:
+        handled.append(event.lead_id)
+        if len(handled) == 1:
+            raise RuntimeError
+
+    listen(app, monkeypatch, {"email": {LeadCreated: fails_once}})
+    event = a_lead_created()
+    publish(event)
+    drain()
+    redis().flushdb()
+    assert handled == [event.lead_id], "it is not tried again at once"
+    assert db.db.session.scalars(select(LeadsOutbox)).one().delivered_at is not None, (
+        "the producer may forget it"
+    )
+    row = db.db.session.scalars(select(EmailInbox).where(EmailInbox.state == "failing")).one()
+    row.handled_at -= timedelta(seconds=outbox.pause(1))
+    db.db.session.commit()
+    drain()
+    assert handled == [event.lead_id] * 2
+    assert db.db.session.scalars(select(EmailInbox)).one().state == "done"
+
+
+def test_a_failed_event_that_nobody_wants_any_more_is_done(
+    app: Flask, monkeypatch: Any, drain: Callable[[], None]
+) -> None:
+    def fails(_event: LeadCreated) -> None:
+        raise RuntimeError
+
+    listen(app, monkeypatch, {"email": {LeadCreated: fails}})
+    publish(a_lead_created())
+    drain()
+    listen(app, monkeypatch, {"email": {}})
+    row = db.db.session.scalars(select(EmailInbox)).one()
+    row.handled_at -= timedelta(seconds=outbox.pause(1))
+    db.db.session.commit()
+    dead_letters.retry_due("email")
+    db.db.session.expire_all()
+    assert db.db.session.scalars(select(EmailInbox)).one().state == "done"
+
+
+def test_an_event_that_lacks_a_field_is_kept_and_blocks_nobody(app: Flask) -> None:
+    publish(a_lead_created())
+    letter = outbox.as_cloud_event(db.db.session.scalars(select(LeadsOutbox)).one())
+    assert outbox.receive("email", {**letter, "data": {"lead_id": "1"}}) is not None
+    assert db.db.session.scalars(select(EmailInbox)).one().handler == "email.parse"
+
+
+def test_what_a_transport_that_is_down_did_not_take_is_due_again_in_a_moment(
+    app: Flask, monkeypatch: Any
+) -> None:
+    class Down:
+        def send(self, _letters: Any) -> None:
+            raise Temporary("down")
+
+    monkeypatch.setitem(app.extensions, "embudo_transport", Down())
+    publish(a_lead_created())
+    for _ in range(3):
+        db.db.session.execute(update(LeadsOutbox).values(next_attempt_at=db.utcnow()))
+        db.db.session.commit()
+        with pytest.raises(Temporary):
+            outbox.hand_over("leads")
+    db.db.session.expire_all()
+    row = db.db.session.scalars(select(LeadsOutbox)).one()
+    assert row.attempts == 0
+    assert row.next_attempt_at <= db.utcnow() + timedelta(seconds=outbox.DOWN_SECONDS)
 
 
 def test_an_event_of_a_newer_release_is_tolerated(app: Flask) -> None:
@@ -182,7 +266,8 @@ def test_an_event_of_a_newer_release_is_tolerated(app: Flask) -> None:
     assert outbox.receive("email", {**letter, "type": "embudo.lead.sang.v1"}) is None
 
 
-def test_an_event_without_listeners_is_kept_for_the_record_only(app: Flask) -> None:
+def test_an_event_without_listeners_is_kept_for_the_record_only(app: Flask, monkeypatch: Any) -> None:
+    monkeypatch.delitem(outbox.LISTENERS, LeadUpdated)
     publish(LeadUpdated(lead_id=db.new_id(), version_number=2))
     assert db.db.session.scalars(select(LeadsOutbox)).one().delivered_at is not None
 
@@ -208,9 +293,35 @@ def test_captured_leads_go_to_the_leads_service(app: Flask, drain: Callable[[], 
     with db.transaction():
         outbox.publish(
             LeadCaptured(
-                capture_id="c1", conversation_id=db.new_id(), contact_id=db.new_id(), channel="simulator",
-                language="es", fields={"name": "Ana"},
+                capture_id="c1",
+                conversation_id=db.new_id(),
+                contact_id=db.new_id(),
+                channel="simulator",
+                language="es",
+                fields={"name": "Ana"},
             )  # fmt: skip
         )
     drain()
     assert db.db.session.scalars(select(LeadsInbox)).one().state == "done"
+
+
+def test_a_handler_is_asked_first_whether_it_wants_an_event_and_can_read_its_envelope(
+    app: Flask, monkeypatch: Any
+) -> None:
+    seen: list[outbox.Received] = []
+
+    def picky(event: LeadCreated) -> None:
+        seen.append(outbox.received())
+
+    picky.wanted = lambda event: event.source == "api"  # type: ignore[attr-defined]
+    listen(app, monkeypatch, {"email": {LeadCreated: picky}})
+    publish(a_lead_created(source="import"))
+    publish(a_lead_created(source="api"))
+    rows = db.db.session.scalars(select(LeadsOutbox).order_by(LeadsOutbox.id)).all()
+    for row in rows:
+        assert outbox.receive("email", outbox.as_cloud_event(row)) is None
+    assert [(item.event_id, item.at) for item in seen] == [(rows[1].id, rows[1].created_at)]
+    db.db.session.expire_all()
+    assert [row.event_id for row in db.db.session.scalars(select(EmailInbox))] == [rows[1].id]
+    with pytest.raises(LookupError):
+        outbox.received()

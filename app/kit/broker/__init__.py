@@ -1,0 +1,33 @@
+"""How events travel when EVENTS_BROKER_URL names a RabbitMQ: for services that run apart, each at its own pace.
+
+One durable topic exchange takes all events; each listening service has one quorum queue, bound by the names of the
+events it listens to. The relay publishes with confirms and `mandatory`, so an outbox row is settled when the event is
+safe in every listener's queue, and stays open when the broker is down, refuses, or knows no queue for it. Producers
+declare the listeners' queues, too: a service that has never run yet must not miss what happens before it does.
+
+A consumer acknowledges after the handler's transaction has committed. A handler that fails leaves the letter in its
+inbox (app.kit.dead_letters), never in the broker's redelivery loop. The broker's own dead-letter queue only gets what
+no inbox can hold: bytes that are no CloudEvent, and a letter that killed its consumer again and again.
+"""
+
+from __future__ import annotations
+
+from app.kit.broker.health import QueueState, bring_back, states
+from app.kit.broker.listener import Listener, consume, read
+from app.kit.broker.publisher import BrokerTransport
+from app.kit.broker.topology import connect, dead_queue_of, declare, opened, queue_of
+
+__all__ = [
+    "BrokerTransport",
+    "Listener",
+    "QueueState",
+    "bring_back",
+    "connect",
+    "consume",
+    "dead_queue_of",
+    "declare",
+    "opened",
+    "queue_of",
+    "read",
+    "states",
+]
