@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import redirect, request, url_for
+from flask import current_app, redirect, request, url_for
 from flask_appbuilder.forms import DynamicForm
 from flask_appbuilder.security.sqla.models import PermissionView, Role, User
 from flask_appbuilder.security.views import AuthDBView
@@ -13,6 +13,7 @@ from flask_babel import lazy_gettext as _l
 from flask_login import current_user
 from markupsafe import Markup
 from sqlalchemy import select
+from sqlalchemy.orm import joinedload
 from werkzeug.security import check_password_hash
 from wtforms import EmailField, PasswordField, SelectMultipleField, StringField
 from wtforms.validators import DataRequired, Email, EqualTo, Length
@@ -156,7 +157,7 @@ class RoleView(CommandView):
     menu = MenuEntry("security", _l("Roles"), "fa-user-shield", position=20)
     list_title, add_title, edit_title, show_title = _l("Roles"), _l("New role"), _l("Edit role"), _l("Role")
     label_columns = {"name": _l("Name"), "permissions": _l("Permissions")}
-    description_columns = {"permissions": _l("“read” shows a subject, “write” changes it.")}
+    description_columns = {"permissions": _l("“read” shows a page, “change” allows to save there.")}
     list_columns = ["name", "permissions"]
     search_columns: list[str] = []
     show_columns = add_columns = edit_columns = ["name", "permissions"]
@@ -167,6 +168,11 @@ class RoleView(CommandView):
         "name": lambda row: badge(row.name, ROLE_LABELS) if row.name in PRODUCT_ROLES else row.name,
         "permissions": lambda row: _by_subject(row.permissions),
     }
+
+    def __init__(self, **kwargs: Any) -> None:
+        self.add_form_extra_fields = {"permissions": _permissions_field()}
+        self.edit_form_extra_fields = {"permissions": _permissions_field()}
+        super().__init__(**kwargs)
 
     def changeable(self, row: Any) -> bool:
         """Roles of the product are written anew at every release."""
@@ -195,10 +201,56 @@ def _by_subject(permissions: Any) -> list[str]:
     return [f"{subject}: {', '.join(sorted(verbs))}" for subject, verbs in sorted(subjects.items())]
 
 
+def _permission_key(value: Any) -> int:
+    return int(value.id) if isinstance(value, PermissionView) else int(value)
+
+
+def _permissions_field() -> SelectMultipleField:
+    return SelectMultipleField(
+        _l("Permissions"), coerce=_permission_key, description=RoleView.description_columns["permissions"],
+        choices=lambda: options((row.id, _permission_name(row)) for row in _every_permission()),
+    )  # fmt: skip
+
+
+VERBS = {"read": _l("read"), "write": _l("change")}
+"""What the permissions of the product are called."""
+
+
 def _permission_name(item: PermissionView) -> str:
-    permission = item.permission.name if item.permission else ""
+    verb = (item.permission.name if item.permission else "").removeprefix("can_")
     subject = item.view_menu.name if item.view_menu else ""
-    return f"{subject}: {permission.removeprefix('can_')}"
+    return f"{_subject_name(subject)}: {VERBS.get(verb, verb)}"
+
+
+def _subject_name(subject: str) -> str:
+    """What the sidebar calls the pages of a subject; else the heading of its list; else its technical name."""
+    views = [view for view in current_app.appbuilder.baseviews if view.class_permission_name == subject]  # type: ignore[attr-defined]
+    words = [view.menu.label for view in views if getattr(view, "menu", None)]
+    words += [view.list_title for view in views if getattr(view, "list_title", None)]
+    return str(words[0]) if words else str(SUBJECTS.get(subject, subject))
+
+
+SUBJECTS = {"Profile": _l("My profile")}
+"""Subjects without a page in the sidebar."""
+
+
+def _every_permission() -> list[PermissionView]:
+    """What a role may be given: the two permissions of each subject that this release has."""
+    known = {view.class_permission_name for view in current_app.appbuilder.baseviews}  # type: ignore[attr-defined]
+    rows = db.session.scalars(
+        select(PermissionView).options(
+            joinedload(PermissionView.permission), joinedload(PermissionView.view_menu)
+        )
+    )
+    offered = [
+        row
+        for row in rows
+        if row.view_menu
+        and row.permission
+        and row.view_menu.name in known
+        and row.permission.name.removeprefix("can_") in VERBS
+    ]
+    return sorted(offered, key=_permission_name)
 
 
 class LoginView(AuthDBView):  # type: ignore[misc]

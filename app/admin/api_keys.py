@@ -56,7 +56,7 @@ class KeyForm(DynamicForm):  # type: ignore[misc]
                        description=_l("Who or what will use it, for instance “web form”."))  # fmt: skip
     scopes = SelectMultipleField(_l("May"), choices=options((scope, scope) for scope in auth.SCOPES))
     expires_at = DateField(
-        _l("Valid until"), validators=[Optional()], description=_l("Empty: until it is revoked.")
+        _l("Valid until"), validators=[Optional()], description=_l("If left empty: until it is revoked.")
     )
     user_id = SelectField(
         _l("Acts as"), coerce=int, validate_choice=True,

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
+from babel.dates import format_skeleton
 from flask import Flask, current_app, jsonify, url_for
 from flask_appbuilder.baseviews import expose
-from flask_babel import format_decimal, gettext
+from flask_babel import format_decimal, get_locale, gettext
 from flask_babel import lazy_gettext as _l
 from flask_login import current_user
 from sqlalchemy.exc import SQLAlchemyError
@@ -39,6 +41,7 @@ class Card:
 
     key: unique, for refreshing. value: cheap query, a number or text. endpoint: where a click leads.
     permission: class_permission_name whose readers see it. hint: small text below, or a callable for it.
+    quiet: shown only while the number is not zero, for what deserves a glance only when it happens.
     """
 
     key: str
@@ -49,6 +52,7 @@ class Card:
     permission: str = "Home"
     hint: Any = None
     position: int = 100
+    quiet: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,6 +136,11 @@ def _ask(part: Any, question: Callable[[], Any], otherwise: Any) -> Any:
         return otherwise
 
 
+def day_label(day: str) -> str:
+    """A day (2026-12-31) as a chart's axis has room for it: 31 Dec."""
+    return str(format_skeleton("MMMd", date.fromisoformat(day), locale=get_locale()))
+
+
 def _number(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
@@ -147,11 +156,13 @@ def _shown_card(card: Card) -> dict[str, Any]:
     def hint() -> str:
         return str(card.hint() if callable(card.hint) else card.hint or "")
 
+    value = _ask(card.key, card.value, "—")
     return {
         "key": card.key,
         "label": str(card.label),
         "icon": card.icon,
-        "value": _ask(card.key, lambda: _number(card.value()), "—"),
+        "value": _number(value),
+        "hidden": card.quiet and not value,
         "hint": _ask(card.key, hint, ""),
         "url": url_for(card.endpoint) if card.endpoint else "",
     }

@@ -81,6 +81,14 @@ class Screen:
         """Show a short notice on the next page; kind: success | info | warning | danger."""
         flash(str(message), kind)
 
+    def may_follow(self, endpoint: str) -> bool:
+        """Whether the current user may open a page of another view; False where its service is not served."""
+        name, _, method = endpoint.partition(".")
+        for view in self.appbuilder.baseviews:  # type: ignore[attr-defined]
+            if view.endpoint == name:
+                return may_open(view, method)
+        return False
+
     def run(self, work: Callable[[], Any]) -> Any:
         """Run commands inside transaction(); a refusal becomes a notice and None, other errors pass.
 
@@ -115,6 +123,7 @@ class SafeView(Screen, ModelView):  # type: ignore[misc]
     eager: ClassVar[tuple[str, ...]] = ()
     cells: ClassVar[Mapping[str, Callable[[Any], Any]]] = {}
     empty_text: ClassVar[Any] = _l("Nothing here yet.")
+    empty_link: ClassVar[tuple[Any, str] | None] = None
     list_template = "admin/list.html"
     show_template = "admin/show.html"
     add_template = edit_template = "admin/form.html"

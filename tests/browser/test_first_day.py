@@ -75,9 +75,7 @@ def test_a_flow_is_mended_in_the_designer_and_published(visit: Visit, pictures: 
     expect(page.locator(".fd-node.is-warning")).to_contain_text(name)
     lines = page.locator(".react-flow__edge")
     drawn = lines.count()
-    free = page.locator(".fd-node", has_text="ask_interest").locator(
-        ".fd-exit", has_text="Talk to a person"
-    )
+    free = page.locator(".fd-node", has_text="ask_interest").locator(".fd-exit", has_text="Talk to a person")
     visitor.drag(free.locator(".fd-handle--out"), lonely.locator(".fd-handle--in"))
     expect(lines).to_have_count(drawn + 1)
     expect(page.locator(".fd-node.is-warning")).to_have_count(0)
@@ -245,7 +243,9 @@ def test_a_phone_shows_all_of_it_without_scrolling_sideways(visit: Visit, pictur
     page.get_by_role("link", name="Flows").click()
     expect(page.locator("h1")).to_contain_text("Flows")
 
-    wide = {path: extra for path in visitor.sidebar() if (visitor.go(path), extra := visitor.overflow())[1] > 0}
+    wide = {
+        path: extra for path in visitor.sidebar() if (visitor.go(path), extra := visitor.overflow())[1] > 0
+    }
     assert wide == {}
 
     page = open_flow(visitor, "Welcome")

@@ -36,7 +36,7 @@ def _has_welcome() -> bool:
 def add_to_home(appbuilder: Any) -> None:
     """Register cards, health and the first step."""
 
-    def card(key: str, label: Any, icon: str, value: Any, position: int) -> home.Card:
+    def card(key: str, label: Any, icon: str, value: Any, position: int, **more: Any) -> home.Card:
         return home.Card(
             key=key,
             label=label,
@@ -45,18 +45,23 @@ def add_to_home(appbuilder: Any) -> None:
             endpoint="OutboxView.list",
             permission="Emails",
             position=position,
+            **more,
         )
 
     home.add(
         appbuilder,
         card("mails_sent", _l("Mails sent today"), "fa-paper-plane", queries.count_sent_today, 60),
-        card("mails_waiting", _l("Mails waiting"), "fa-hourglass-half", queries.count_waiting, 70),
+        card(
+            "mails_waiting", _l("Mails waiting"), "fa-hourglass-half", queries.count_waiting, 70, quiet=True
+        ),
         card(
             "mails_troubled",
-            _l("Mails in trouble, 7 days"),
+            _l("Mails in trouble"),
             "fa-triangle-exclamation",
             queries.count_troubled,
-            80,
+            91,
+            hint=_l("in the last 7 days"),
+            quiet=True,
         ),
         home.Health(key="mail", label=_l("E-mail"), state=_state, position=50),
         home.Step(

@@ -73,6 +73,7 @@ class DeliveryView(CommandView):
         "next_attempt_at": _l("Next try"),
         "delivered_at": _l("Delivered"),
     }
+    empty_link = (_l("Show the endpoints"), "EndpointView.list")
     empty_text = _l("Nothing was sent yet. Add an endpoint, then everything it wants is listed here.")
 
     def title_of(self, row: Any) -> str:

@@ -79,6 +79,7 @@ class ConversationView(CommandView):
         "state": _l("State"),
         "last_inbound_at": _l("Last message"),
     }
+    empty_link = (_l("Open the simulator"), "SimulatorView.index")
     empty_text = _l("Nobody has written yet. Open the simulator and say hello.")
 
     @expose("/show/<pk>", methods=["GET"])

@@ -22,9 +22,10 @@ def _today() -> datetime:
 
 def _messages() -> list[home.Series]:
     labels, received, sent = queries.messages_per_day(CHART_DAYS)
+    days = [home.day_label(day) for day in labels]
     return [
-        home.Series(labels=labels, values=[float(number) for number in received], name=gettext("Received")),
-        home.Series(labels=labels, values=[float(number) for number in sent], name=gettext("Sent")),
+        home.Series(labels=days, values=[float(number) for number in received], name=gettext("Received")),
+        home.Series(labels=days, values=[float(number) for number in sent], name=gettext("Sent")),
     ]
 
 
@@ -50,7 +51,7 @@ def add_to_home(appbuilder: Any) -> None:
             value=lambda: queries.started_since(_today()),
             endpoint="ConversationView.list",
             permission="Conversations",
-            position=20,
+            position=50,
         ),
         home.Card(
             key="conversations_completed",
@@ -59,7 +60,7 @@ def add_to_home(appbuilder: Any) -> None:
             value=lambda: queries.completed_since(_today()),
             endpoint="ConversationView.list",
             permission="Conversations",
-            position=30,
+            position=51,
         ),
         home.Card(
             key="waiting_for_a_person",
@@ -68,7 +69,7 @@ def add_to_home(appbuilder: Any) -> None:
             value=queries.waiting_for_a_person,
             endpoint="ConversationView.list",
             permission="Conversations",
-            position=40,
+            position=52,
         ),
         home.Card(
             key="failed_messages",
@@ -78,7 +79,8 @@ def add_to_home(appbuilder: Any) -> None:
             endpoint="ConversationView.list",
             permission="Conversations",
             hint=_l("in the last 7 days"),
-            position=50,
+            position=90,
+            quiet=True,
         ),
         home.Chart(
             key="messages_per_day",

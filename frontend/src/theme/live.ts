@@ -4,7 +4,7 @@ import { one } from "./dom";
 const EVERY_MS = 10_000;
 
 interface Live {
-  cards: { key: string; value: string; hint: string }[];
+  cards: { key: string; value: string; hint: string; hidden: boolean }[];
   charts: { key: string; empty: boolean; config: unknown }[];
   health: { label: string; level: string; text: string }[];
 }
@@ -31,6 +31,7 @@ function show(page: HTMLElement, live: Live): void {
   for (const card of live.cards) {
     const element = one(`[data-card="${CSS.escape(card.key)}"]`, page);
     if (!element) continue;
+    element.hidden = card.hidden;
     setText(one("[data-value]", element), card.value);
     setText(one("[data-hint]", element), card.hint);
   }
