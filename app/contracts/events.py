@@ -129,7 +129,10 @@ class LeadCaptured(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class EmailRequested(Event):
-    """A flow asked for a templated e-mail. request_id makes a repeat recognisable."""
+    """A flow asked for a templated e-mail. request_id makes a repeat recognisable.
+
+    lead_id: the lead that the contact is, as far as that is known.
+    """
 
     name: ClassVar[str] = "email.requested"
     service: ClassVar[str] = "whatsapp"
@@ -140,6 +143,7 @@ class EmailRequested(Event):
     to: str
     language: str
     variables: dict[str, str] = field(default_factory=dict)
+    lead_id: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -277,6 +281,52 @@ class EmailFailed(Event):
     lead_id: str | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class EmailDelivered(Event):
+    """The recipient's server took a message, as the provider says."""
+
+    name: ClassVar[str] = "email.delivered"
+    service: ClassVar[str] = "email"
+    message_id: str
+    lead_id: str | None = None
+    template: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmailBounced(Event):
+    """A message came back. permanent: the mailbox does not exist, and the address gets no more mail."""
+
+    name: ClassVar[str] = "email.bounced"
+    service: ClassVar[str] = "email"
+    message_id: str
+    permanent: bool
+    reason: str
+    lead_id: str | None = None
+    template: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmailComplained(Event):
+    """The recipient called a message spam; the address gets no more mail."""
+
+    name: ClassVar[str] = "email.complained"
+    service: ClassVar[str] = "email"
+    message_id: str
+    lead_id: str | None = None
+    template: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmailUnsubscribed(Event):
+    """The recipient wants no more marketing."""
+
+    name: ClassVar[str] = "email.unsubscribed"
+    service: ClassVar[str] = "email"
+    message_id: str
+    lead_id: str | None = None
+    template: str | None = None
+
+
 # webhooks
 
 
@@ -308,6 +358,9 @@ _NAMED: dict[type[Event], tuple[str, ...]] = {
     LeadDeleted: ("whatsapp", "email"),
     EmailSent: ("leads",),
     EmailFailed: ("leads",),
+    EmailBounced: ("leads",),
+    EmailComplained: ("leads",),
+    EmailUnsubscribed: ("leads",),
 }
 
 

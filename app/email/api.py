@@ -71,9 +71,7 @@ class EmailOut(BaseModel):
     id: str
     to: str
     subject: str
-    status: Literal[
-        "queued", "sending", "deferred", "sent", "failed", "unknown", "cancelled", "suppressed"
-    ]
+    status: Literal["queued", "sending", "deferred", "sent", "failed", "unknown", "cancelled", "suppressed"]
     template: str | None
     language: str | None
     template_version: int | None
@@ -98,9 +96,10 @@ class EmailDetail(EmailOut):
 class EmailQuery(PageQuery):
     """Which mails to list."""
 
-    status: Literal[
-        "queued", "sending", "deferred", "sent", "failed", "unknown", "cancelled", "suppressed"
-    ] | None = None
+    status: (
+        Literal["queued", "sending", "deferred", "sent", "failed", "unknown", "cancelled", "suppressed"]
+        | None
+    ) = None
     lead_id: Annotated[str, Field(max_length=36)] | None = None
 
 

@@ -116,6 +116,7 @@ class Message(Base):  # type: ignore[misc, valid-type]
         ),
         Index("ix_email_message_status_id", "status", "id"),
         Index("ix_email_message_sent_at", "sent_at"),
+        Index("ix_email_message_provider_message_id", "provider_message_id"),
     )
 
     id: Mapped[Id] = mapped_column(primary_key=True, default=new_id)
@@ -231,7 +232,7 @@ class Suppression(Base):  # type: ignore[misc, valid-type]
 class Provider(Base):  # type: ignore[misc, valid-type]
     """What the administrators decided about a way out, and what went wrong there last.
 
-    position: its place in the order; None: where the configuration puts it. settings: configuration typed into the
+    position, enabled: its place in the order and whether it is used; None: as the configuration says. settings: configuration typed into the
     admin, by variable name. rate: mails a second; None: what the provider or the configuration says.
     """
 
@@ -239,7 +240,7 @@ class Provider(Base):  # type: ignore[misc, valid-type]
 
     name: Mapped[str] = mapped_column(String(20), primary_key=True)
     position: Mapped[int | None]
-    enabled: Mapped[bool] = mapped_column(default=True)
+    enabled: Mapped[bool | None]
     rate: Mapped[float | None]
     settings: Mapped[Any] = mapped_column(EncryptedJson, nullable=True)
     error_code: Mapped[str | None] = mapped_column(String(60))

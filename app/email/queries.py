@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import LargeBinary, and_, func, or_, select, type_coerce
 from sqlalchemy.orm import defer
 
 from app.email.models import (
@@ -21,14 +21,20 @@ from app.email.models import (
     SENT,
     UNKNOWN,
     Attempt,
+    Happening,
     Message,
+    Notice,
+    Provider,
+    Suppression,
     Template,
     TemplateVersion,
 )
+from app.email.providers.ways import WAYS, Way
 from app.email.render import Source
 from app.email.render.values import read_variables
 from app.kit.db import db, utcnow
 from app.kit.errors import NotFound
+from app.kit.secrets import Undecryptable, decrypt
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -242,5 +248,153 @@ def oldest_waiting() -> datetime | None:
     )
 
 
+def count_sent_by(now: datetime | None = None) -> dict[str, int]:
+    """Messages that left since midnight, UTC, by provider."""
+    midnight = (now or utcnow()).replace(hour=0, minute=0, second=0, microsecond=0)
+    rows = db.session.execute(
+        select(Message.provider, func.count()).where(Message.sent_at >= midnight).group_by(Message.provider)
+    )
+    return {row[0] or "": row[1] for row in rows}
+
+
 def _count(*where: Any) -> int:
     return int(db.session.scalar(select(func.count()).select_from(Message).where(*where)) or 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChosenWay:
+    """A way out as it is used now.
+
+    config: the app's configuration under what was typed into the admin. rate: mails a second that we allow
+    ourselves, None for what the provider tells. error: of its last failure; at: when that was.
+    """
+
+    way: Way
+    config: Mapping[str, Any]
+    enabled: bool = True
+    rate: float | None = None
+    undecryptable: bool = False
+    own_settings: tuple[str, ...] = ()
+    error_code: str | None = None
+    last_error: str | None = None
+    last_error_at: datetime | None = None
+
+    @property
+    def name(self) -> str:
+        """The way's name."""
+        return self.way.name
+
+    @property
+    def is_configured(self) -> bool:
+        """Whether there is enough to try it."""
+        return self.way.is_configured(self.config)
+
+
+def all_ways(config: Mapping[str, Any]) -> list[ChosenWay]:
+    """Every way out there is, in the order in which they are tried; also those that are off or not configured."""
+    named = tuple(config.get("MAIL_PROVIDERS") or ())
+    rates: Mapping[str, float] = config.get("MAIL_RATES") or {}
+    rows = {
+        row.name: row
+        for row in db.session.execute(
+            select(
+                Provider.name,
+                Provider.position,
+                Provider.enabled,
+                Provider.rate,
+                Provider.error_code,
+                Provider.last_error,
+                Provider.last_error_at,
+                type_coerce(Provider.__table__.c.settings, LargeBinary).label(
+                    "settings"
+                ),  # one bad secret must not stop all
+            )
+        )
+    }
+    found: list[tuple[tuple[int, int, int], ChosenWay]] = []
+    for place, way in enumerate(WAYS.values()):
+        row = rows.get(way.name)
+        own, readable = _settings(row.settings if row else None)
+        chosen = ChosenWay(
+            way=way,
+            config={**config, **own},
+            enabled=row.enabled if row and row.enabled is not None else not named or way.name in named,
+            rate=row.rate if row and row.rate else rates.get(way.name),
+            undecryptable=not readable,
+            own_settings=tuple(own),
+            error_code=row.error_code if row else None,
+            last_error=row.last_error if row else None,
+            last_error_at=row.last_error_at if row else None,
+        )
+        position = row.position if row and row.position is not None else len(WAYS)
+        found.append(((position, named.index(way.name) if way.name in named else len(named), place), chosen))
+    return [chosen for _, chosen in sorted(found, key=lambda item: item[0])]
+
+
+def usable_ways(config: Mapping[str, Any]) -> list[ChosenWay]:
+    """The ways out that are on and configured, in order. Empty: mails stay in the local outbox."""
+    return [chosen for chosen in all_ways(config) if chosen.enabled and chosen.is_configured]
+
+
+def _settings(stored: bytes | None) -> tuple[dict[str, Any], bool]:
+    if not stored:
+        return {}, True
+    try:
+        return dict(decrypt(stored)), True
+    except Undecryptable:
+        return {}, False
+
+
+def happenings_of(message_id: str, limit: int = 100) -> Sequence[Happening]:
+    """What providers told of a message, newest first."""
+    return db.session.scalars(
+        select(Happening)
+        .where(Happening.message_id == message_id)
+        .order_by(Happening.at.desc(), Happening.id.desc())
+        .limit(limit)
+    ).all()
+
+
+def has_notices() -> bool:
+    """Whether a provider's notice waits to be understood."""
+    now = utcnow()
+    return (
+        db.session.execute(
+            select(Notice.id)
+            .where(
+                Notice.next_attempt_at <= now, or_(Notice.claimed_until.is_(None), Notice.claimed_until < now)
+            )
+            .limit(1)
+        ).first()
+        is not None
+    )
+
+
+def get_suppression(suppression_id: str) -> Suppression:
+    """A suppression. Raises NotFound."""
+    row: Suppression | None = db.session.get(Suppression, suppression_id) if is_id(suppression_id) else None
+    if row is None:
+        raise NotFound("suppression", suppression_id)
+    return row
+
+
+def find_suppression(address: str, scope: str) -> Suppression | None:
+    """The suppression of an address in exactly that scope."""
+    found: Suppression | None = db.session.scalar(
+        select(Suppression).where(Suppression.address == address.lower(), Suppression.scope == scope)
+    )
+    return found
+
+
+def list_suppressions(
+    *, address: str | None = None, before: str | None = None, limit: int = 50
+) -> Sequence[Suppression]:
+    """Suppressions, newest first. before: id of the last one seen."""
+    conditions: list[Any] = []
+    if address:
+        conditions.append(Suppression.address == address.strip().lower())
+    if before:
+        conditions.append(Suppression.id < before)
+    return db.session.scalars(
+        select(Suppression).where(*conditions).order_by(Suppression.id.desc()).limit(limit)
+    ).all()

@@ -54,14 +54,15 @@ def send_requested(event: EmailRequested) -> None:
             template=event.template,
             language=event.language,
             variables={name: value for name, value in event.variables.items() if name in declared},
+            lead_id=event.lead_id,
             dedupe_key=f"request:{event.request_id}",
         )
     )
 
 
-def forget_lead(event: LeadDeleted) -> None:
-    """Erase personal data from the mails of a lead that is gone."""
-    commands.erase_lead(event.lead_id)
+def stop_lead(event: LeadDeleted) -> None:
+    """Send nothing more to a lead that is gone; what was sent stays, since deleting can be undone."""
+    commands.stop_lead(event.lead_id)
 
 
 def _queue(order: Order) -> None:
@@ -74,5 +75,5 @@ def _queue(order: Order) -> None:
 HANDLERS: dict[type[Event], Callable[[Any], None]] = {
     LeadCreated: welcome,
     EmailRequested: send_requested,
-    LeadDeleted: forget_lead,
+    LeadDeleted: stop_lead,
 }

@@ -131,6 +131,23 @@ class TokenBucket:
         return float(wait)
 
 
+def pause(name: str, seconds: float) -> None:
+    """Tell all processes to leave `name` alone for a while, because it said so (429, Retry-After)."""
+    try:
+        redis().set(f"embudo:pause:{name}", "1", px=max(1, int(seconds * 1000)))
+    except RedisError:
+        return
+
+
+def paused(name: str) -> float:
+    """Seconds for which `name` should still be left alone; 0.0 when it need not."""
+    try:
+        left = redis().pttl(f"embudo:pause:{name}")
+    except RedisError:
+        return 0.0
+    return float(max(left, 0)) / 1000
+
+
 def backoff(attempt: int, steps: Sequence[float]) -> float:
     """Seconds until the next try after failure number `attempt` (from 1): the step ± 20 %, the last one goes on."""
     step = steps[min(max(attempt, 1), len(steps)) - 1]

@@ -6,7 +6,15 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from app.contracts.events import EmailFailed, EmailSent, Event, LeadCaptured
+from app.contracts.events import (
+    EmailBounced,
+    EmailComplained,
+    EmailFailed,
+    EmailSent,
+    EmailUnsubscribed,
+    Event,
+    LeadCaptured,
+)
 from app.kit.auth import SYSTEM
 from app.leads.commands import capture_lead, record_email
 
@@ -32,8 +40,32 @@ def note_email_failed(event: EmailFailed) -> None:
         record_email(event.lead_id, "email_failed", data, by=EMAIL)
 
 
+def note_email_bounced(event: EmailBounced) -> None:
+    """A mail to a lead came back."""
+    if event.lead_id:
+        data = {"message_id": event.message_id, "reason": event.reason}
+        record_email(event.lead_id, "email_bounced", data, by=EMAIL)
+
+
+def note_email_complained(event: EmailComplained) -> None:
+    """A lead called a mail spam."""
+    if event.lead_id:
+        data = {"message_id": event.message_id, "template": event.template or ""}
+        record_email(event.lead_id, "email_complained", data, by=EMAIL)
+
+
+def note_email_unsubscribed(event: EmailUnsubscribed) -> None:
+    """A lead wants no more marketing."""
+    if event.lead_id:
+        data = {"message_id": event.message_id, "template": event.template or ""}
+        record_email(event.lead_id, "email_unsubscribed", data, by=EMAIL)
+
+
 HANDLERS: dict[type[Event], Callable[[Any], None]] = {
     LeadCaptured: keep_captured,
     EmailSent: note_email_sent,
     EmailFailed: note_email_failed,
+    EmailBounced: note_email_bounced,
+    EmailComplained: note_email_complained,
+    EmailUnsubscribed: note_email_unsubscribed,
 }

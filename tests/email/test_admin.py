@@ -40,6 +40,13 @@ FORM = {
 }
 
 
+@pytest.fixture
+def admin(admin: FlaskClient) -> FlaskClient:
+    """The administrator, whose browser asks for English."""
+    admin.environ_base["HTTP_ACCEPT_LANGUAGE"] = "en"
+    return admin
+
+
 def post(client: FlaskClient, path: str, page: str, data: dict[str, Any] | None = None) -> Any:
     """Post with the CSRF token of a page."""
     token = re.search(r'name="csrf-token" content="([^"]+)"', client.get(page).text)
@@ -182,10 +189,11 @@ def test_a_waiting_mail_is_stopped_and_sent_again_by_hand(
 def test_an_error_is_told_in_plain_words(admin: FlaskClient, queue: Queue, app: Flask) -> None:
     mail = queue()
     with db.transaction():
-        (claimed,) = commands.claim_due(1, sender="a@example.com")
+        (claimed,) = commands.claim_due(1)
     with db.transaction():
         commands.record(
-            Result(ref=claimed.letter.ref, error=Permanent("5.1.1 no such user", code="550")), provider="smtp"
+            [Result(ref=claimed.letter.ref, error=Permanent("5.1.1 no such user", code="550"))],
+            provider="smtp",
         )
 
     page = admin.get(f"/admin/outbox/show/{mail.id}").text

@@ -10,7 +10,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import select, update
 
-from app.email import commands, jobs, queries
+from app.email import commands, queries
 from app.email.models import Attempt, EmailOutbox, Message
 from app.email.providers import Result
 from app.kit import db
@@ -209,10 +209,10 @@ def test_a_server_that_is_down_defers_all_and_opens_the_breaker(
 def claim_as_a_worker_that_dies(*, handed_over: bool) -> str:
     """Claim the one due message, perhaps hand it over, and let the lease run out; its id."""
     with db.transaction():
-        (claimed,) = commands.claim_due(10, sender="Embudo <ventas@example.com>")
+        (claimed,) = commands.claim_due(10)
     if handed_over:
         with db.transaction():
-            commands.note_handing_over(claimed, provider="smtp")
+            commands.note_handing_over([claimed], provider="smtp")
     with db.transaction() as session:
         session.execute(update(Message).values(claimed_until=db.utcnow() - timedelta(seconds=1)))
     return claimed.letter.ref
@@ -247,45 +247,45 @@ def test_a_worker_killed_after_handing_over_sends_nothing_twice(
 def test_a_claim_that_another_worker_took_over_may_not_be_used(queue: Queue) -> None:
     queue()
     with db.transaction():
-        (mine,) = commands.claim_due(10, sender="a@example.com")
+        (mine,) = commands.claim_due(10)
     with db.transaction() as session:
         session.execute(update(Message).values(claimed_until=db.utcnow() - timedelta(seconds=1)))
     with db.transaction():
-        (theirs,) = commands.claim_due(10, sender="a@example.com")
+        commands.take_back()
+        (theirs,) = commands.claim_due(10)
 
-    with pytest.raises(commands.LostClaim), db.transaction():
-        commands.note_handing_over(mine, provider="smtp")
     with db.transaction():
-        commands.note_handing_over(theirs, provider="smtp")
+        assert commands.note_handing_over([mine], provider="smtp") == set()
+    with db.transaction():
+        assert commands.note_handing_over([theirs], provider="smtp") == {theirs.letter.ref}
 
 
-def test_a_message_that_is_erased_while_it_waits_for_its_turn_does_not_leave(
-    queue: Queue, mail_server: SmtpScript, monkeypatch: pytest.MonkeyPatch, drain: Drain
+def test_messages_that_another_worker_took_over_are_left_to_it(
+    app: Flask, queue: Queue, mail_server: SmtpScript, drain: Drain
 ) -> None:
-    first, second, third = queue(lead_id="a"), queue(lead_id="b"), queue(lead_id="c")
-    record = jobs.record
+    messages = [queue(to=f"ann{number}@example.com") for number in range(15)]
+    stolen = messages[12]
 
-    def record_then_erase(*args: Any, **options: Any) -> Any:
-        status = record(*args, **options)
-        commands.erase_lead("b")  # what a subscriber does meanwhile, in another process
-        return status
+    def steal() -> None:  # another process, while the first group is being sent
+        with app.app_context():
+            change(stolen, claimed_until=db.utcnow() + timedelta(seconds=60))
 
-    monkeypatch.setattr(jobs, "record", record_then_erase)
+    mail_server.on_data = steal
     drain()
 
-    assert [fresh(message).status for message in (first, second, third)] == ["sent", "cancelled", "sent"]
-    assert len(mail_server.received) == 2
+    assert fresh(stolen).status == "sending"
+    assert len(mail_server.received) == 14
 
 
 def test_a_result_that_comes_after_the_lease_still_counts(queue: Queue) -> None:
     message = queue()
     claim_as_a_worker_that_dies(handed_over=True)
     with db.transaction():
-        commands.claim_due(10, sender="a@example.com")
+        commands.take_back()
     assert fresh(message).status == "unknown"
 
     with db.transaction():
-        commands.record(Result(ref=message.id), provider="smtp")
+        commands.record([Result(ref=message.id)], provider="smtp")
 
     assert fresh(message).status == "sent"
 

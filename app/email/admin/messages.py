@@ -21,8 +21,8 @@ from app.kit import auth
 
 
 def no_server() -> bool:
-    """Whether mails only stay here, because no mail server is set."""
-    return not current_app.config.get("MAIL_SERVER")
+    """Whether mails only stay here, because no way out is set."""
+    return not queries.usable_ways(current_app.config)
 
 
 def _lead(row: Message) -> Any:
@@ -67,6 +67,7 @@ class OutboxView(CommandView):
         "created_at": _l("Created"),
         "sent_at": _l("Sent"),
     }
+    empty_link = (_l("Show the templates"), "TemplateView.list")
     empty_text = _l("No mail yet. Leads are welcomed, flows and the API send the rest.")
 
     def title_of(self, row: Any) -> str:

@@ -1,26 +1,42 @@
 """Claim, hand over, record: what is written around a provider's call, so that a crash anywhere sends nothing twice.
 
-A worker claims rows for a while. Right before the provider gets a message, `handing_over_at` is written; when the
-answer is known, it is recorded. So a row whose worker died is either untouched (sent by the next worker) or may
-have been sent: then it becomes “unknown” and a person decides.
+A worker claims rows for a while. Right before a provider gets a few of them, `handing_over_at` is written; when its
+answers are known, they are recorded, together with the next few's mark: one commit for each group. So a row whose
+worker died is either untouched (sent by the next worker) or may have been sent: then it becomes “unknown”, until
+the provider tells what became of it or a person decides.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from flask import current_app
-from sqlalchemy import select, update
+from sqlalchemy import Row, bindparam, insert, or_, select, update
 
 from app.contracts.events import EmailFailed, EmailSent
+from app.email.commands.suppressions import suppress
+from app.email.commands.unsubscribing import list_headers
 from app.email.mime import Letter
-from app.email.models import DEFERRED, FAILED, QUEUED, SENDING, SENT, UNKNOWN, Attempt, Message
+from app.email.models import (
+    ALL,
+    DEFERRED,
+    FAILED,
+    HARD_BOUNCE,
+    MARKETING,
+    QUEUED,
+    SENDING,
+    SENT,
+    SUPPRESSED,
+    UNKNOWN,
+    Attempt,
+    Message,
+    Suppression,
+)
 from app.email.providers import Result
 from app.kit import outbox, telemetry
-from app.kit.db import claim, db, utcnow
+from app.kit.db import db, utcnow
 from app.kit.errors import Misconfigured, ProviderError, RateLimited, Temporary, Unknown
 from app.kit.resilience import BreakerOpen, backoff
 
@@ -29,6 +45,18 @@ RETRY_SECONDS = (30, 120, 600, 1800, 7200, 21_600)
 
 CONFIGURATION_SECONDS = 120
 """How long to wait when our own account or settings are at fault: a person must act, tries would be wasted."""
+
+LEASE = timedelta(seconds=60)
+"""How long a worker has for a batch before others take over what it has not begun."""
+
+ANSWER_LEASE = timedelta(seconds=300)
+"""How long a group may be with providers before its fate counts as unknown: longer than any time-out there."""
+
+_message = Message.__table__
+_columns = (
+    Message.id, Message.to_ascii, Message.subject, Message.text, Message.html, Message.created_at,
+    Message.category, Message.lead_id,
+)  # fmt: skip
 
 log = telemetry.get_logger("email")
 
@@ -41,57 +69,98 @@ class Claimed:
     until: datetime
 
 
-class LostClaim(Exception):
-    """The message is no longer ours to send: the lease ran out, or somebody cancelled or erased it."""
+def claim_due(limit: int, *, public_url: str = "") -> list[Claimed]:
+    """Take the messages that are due, oldest first; those to suppressed addresses are settled at once.
 
-
-def claim_due(limit: int, *, sender: str) -> list[Claimed]:
-    """Take the messages that are due, oldest first; sender: what goes into From."""
-    db.session.expire_all()  # a draining job keeps its session: what it remembers of rows is old
-    _take_back()
+    The letters lack their sender, which depends on the way they take. public_url: where unsubscribing is possible.
+    """
     now = utcnow()
-    rows = claim(
-        Message,
-        Message.status.in_((QUEUED, DEFERRED)),
-        Message.next_attempt_at <= now,
-        order_by=[Message.next_attempt_at, Message.id],
-        limit=limit,
-        lease=_setting("CLAIM_SECONDS"),  # after it others take over what this worker has not begun
-    )
-    for row in rows:
-        row.status = SENDING
-    return [Claimed(letter=_letter(row, sender), until=row.claimed_until or now) for row in rows]
+    until = now + LEASE
+    found = db.session.execute(
+        select(*_columns)
+        .where(
+            Message.status.in_((QUEUED, DEFERRED)),
+            Message.next_attempt_at <= now,
+            or_(Message.claimed_until.is_(None), Message.claimed_until < now),
+        )
+        .order_by(Message.next_attempt_at, Message.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    ).all()
+    rows = _hold_back(found, now)
+    if rows:
+        _update(
+            update(Message)
+            .where(Message.id.in_([row.id for row in rows]))
+            .values(status=SENDING, claimed_until=until)
+        )
+    if found and not rows:
+        return claim_due(limit, public_url=public_url)  # an empty answer means that nothing is due
+    return [Claimed(letter=_letter(row, public_url), until=until) for row in rows]
 
 
-def _setting(name: str) -> timedelta:
-    return timedelta(seconds=current_app.config[name])
-
-
-def _letter(row: Message, sender: str) -> Letter:
+def _letter(row: Row[Any], public_url: str) -> Letter:
     return Letter(
         ref=row.id,
-        sender=sender,
+        sender="",
         to=row.to_ascii,
         subject=row.subject,
         text=row.text,
         html=row.html,
         date=row.created_at,
+        headers=list_headers(row.id, public_url) if row.category == MARKETING else {},
     )
 
 
-def _take_back() -> None:
+def _hold_back(rows: Sequence[Row[Any]], now: datetime) -> list[Row[Any]]:
+    """Settle the messages whose recipients get no mail of that kind; the others."""
+    if not rows:
+        return []
+    wanted = {row.to_ascii.lower() for row in rows}
+    scopes: dict[str, dict[str, str]] = {}
+    for address, scope, reason in db.session.execute(
+        select(Suppression.address, Suppression.scope, Suppression.reason).where(
+            Suppression.address.in_(wanted)
+        )
+    ):
+        scopes.setdefault(address, {})[scope] = reason
+    left = []
+    for row in rows:
+        held = scopes.get(row.to_ascii.lower(), {})
+        reason = held.get(ALL) or (held.get(MARKETING) if row.category == MARKETING else None)
+        if reason is None:
+            left.append(row)
+            continue
+        code = f"suppressed_{reason}"
+        _update(
+            update(Message)
+            .where(Message.id == row.id)
+            .values(
+                status=SUPPRESSED, next_attempt_at=None, claimed_until=None, error_code=code, last_error=None
+            )
+        )
+        db.session.add(Attempt(message_id=row.id, at=now, outcome=SUPPRESSED, code=code))
+        outbox.publish(EmailFailed(message_id=row.id, reason=code, lead_id=row.lead_id))
+    return left
+
+
+def take_back() -> None:
     """Decide about what dead workers left: untouched messages are due again, handed over ones are unknown."""
     now = utcnow()
     rows = db.session.scalars(
         select(Message)
-        .where(Message.status == SENDING, Message.next_attempt_at <= now, Message.claimed_until < now)
+        .where(Message.status == SENDING, Message.claimed_until < now)
         .limit(500)
         .with_for_update(skip_locked=True)
+        .execution_options(populate_existing=True)
     ).all()
     for row in rows:
         row.claimed_until = None
         if row.handing_over_at is None:
             row.status = QUEUED
+            continue
+        if row.delivery is not None:  # the provider has told of it meanwhile, so it did leave
+            mark_sent(row, now)
             continue
         row.status, row.next_attempt_at = UNKNOWN, None
         row.error_code = "interrupted"
@@ -100,61 +169,113 @@ def _take_back() -> None:
         log.warning("email fate unknown", message_id=row.id, reason="interrupted")
 
 
-def note_handing_over(claimed: Claimed, *, provider: str) -> None:
-    """Write down that the provider is about to get the message; from now on only its answer tells.
+def note_handing_over(group: Sequence[Claimed], *, provider: str) -> set[str]:
+    """Write down that a provider is about to get these; from now on only its answers tell.
 
-    Raises LostClaim when the message is not ours any more: it must not be sent then.
+    The refs that are still ours: the others' leases ran out, or somebody took them back; they must not be sent.
     """
+    if not group:
+        return set()
     now = utcnow()
-    # After so long at the provider its fate counts as unknown; longer than any time-out there.
-    until = now + _setting("MAIL_ANSWER_SECONDS")
-    taken: Any = db.session.execute(
+    taken = db.session.execute(
         update(Message)
         .where(
-            Message.id == claimed.letter.ref,
+            Message.id.in_([claimed.letter.ref for claimed in group]),
             Message.status == SENDING,
-            Message.claimed_until == claimed.until,
+            Message.claimed_until.in_({claimed.until for claimed in group}),
             Message.handing_over_at.is_(None),
         )
-        .values(handing_over_at=now, claimed_until=until, provider=provider)
+        .values(handing_over_at=now, claimed_until=now + ANSWER_LEASE, provider=provider)
+        .returning(Message.id)
         .execution_options(synchronize_session=False)
     )
-    if taken.rowcount != 1:
-        raise LostClaim(claimed.letter.ref)
+    return set(taken.scalars())
 
 
-def record(result: Result, *, provider: str) -> str | None:
-    """Write down what became of a message; its new status, or None when it is settled already."""
-    row: Message | None = db.session.get(Message, result.ref, with_for_update=True, populate_existing=True)
-    if row is None or row.status not in (SENDING, UNKNOWN):
-        return None
+def record(results: Sequence[Result], *, provider: str) -> None:
+    """Write down what became of messages; those that are settled already stay as they are."""
     now = utcnow()
-    row.claimed_until, row.handing_over_at, row.provider = None, None, provider
-    if result.error is None:
-        row.status, row.sent_at, row.next_attempt_at = SENT, now, None
-        row.provider_message_id = (result.provider_message_id or "")[:200] or None
-        row.attempts += 1
-        row.error_code = row.last_error = None
-        outbox.publish(EmailSent(message_id=row.id, lead_id=row.lead_id, template=row.template))
-        _note(row, SENT, now, provider=provider)
-    else:
+    accepted = [result for result in results if result.error is None]
+    if accepted:
+        _record_accepted(accepted, now, provider)
+    for result in results:
+        if result.error is None:
+            continue
+        row: Message | None = db.session.get(
+            Message, result.ref, with_for_update=True, populate_existing=True
+        )
+        if row is None or row.status not in (SENDING, UNKNOWN):
+            continue
+        row.claimed_until, row.handing_over_at, row.provider = None, None, provider
         _record_error(row, result.error, now, provider)
-    telemetry.PROVIDER_CALLS.labels(provider=f"mail_{provider}", outcome=row.status).inc()
-    return row.status
+        if result.no_such_mailbox:
+            suppress(row.to_ascii, ALL, HARD_BOUNCE, message_id=row.id)
+        telemetry.PROVIDER_CALLS.labels(provider=f"mail_{provider}", outcome=row.status).inc()
 
 
-def release(refs: Iterable[str], error: ProviderError, *, provider: str) -> None:
-    """Give claimed messages back that were not begun, because the provider could not be reached or refuses us."""
+def _record_accepted(results: Sequence[Result], now: datetime, provider: str) -> None:
+    """Many at once: one statement each for messages, tries and events."""
+    rows = db.session.execute(
+        select(Message.id, Message.lead_id, Message.template)
+        .where(Message.id.in_([result.ref for result in results]), Message.status.in_((SENDING, UNKNOWN)))
+        .with_for_update()
+    ).all()
+    if not rows:
+        return
+    given = {result.ref: (result.provider_message_id or "")[:200] or None for result in results}
+    db.session.execute(
+        update(_message)
+        .where(_message.c.id == bindparam("ref"))
+        .values(
+            provider_message_id=bindparam("given"), status=SENT, sent_at=now, next_attempt_at=None,
+            claimed_until=None, handing_over_at=None, provider=provider, error_code=None, last_error=None,
+            attempts=_message.c.attempts + 1,
+        ),
+        [{"ref": row.id, "given": given[row.id]} for row in rows],
+    )  # fmt: skip
+    db.session.execute(
+        insert(Attempt.__table__),
+        [{"message_id": row.id, "at": now, "provider": provider, "outcome": SENT} for row in rows],
+    )
+    for row in rows:
+        outbox.publish(EmailSent(message_id=row.id, lead_id=row.lead_id, template=row.template))
+    telemetry.PROVIDER_CALLS.labels(provider=f"mail_{provider}", outcome=SENT).inc(len(rows))
+
+
+def mark_sent(row: Message, at: datetime) -> None:
+    """Settle a message of which nobody knew: the provider has told something that only a sent one can have."""
+    row.status, row.sent_at, row.next_attempt_at = SENT, row.sent_at or at, None
+    row.claimed_until, row.handing_over_at = None, None
+    row.error_code = row.last_error = None
+    _note(row, SENT, utcnow(), provider=row.provider or "", code="reconciled")
+    outbox.publish(EmailSent(message_id=row.id, lead_id=row.lead_id, template=row.template))
+
+
+def release(errors: Iterable[tuple[str, ProviderError]], *, provider: str) -> None:
+    """Give claimed messages back that were certainly not sent, each with the reason.
+
+    The reasons concern a provider, not the messages: it cannot be reached, is too busy, or refuses us.
+    """
     now = utcnow()
+    reasons = dict(errors)
     rows = db.session.scalars(
         select(Message)
-        .where(Message.id.in_(list(refs)), Message.status == SENDING, Message.handing_over_at.is_(None))
+        .where(Message.id.in_(list(reasons)), Message.status == SENDING)
         .with_for_update()
         .execution_options(populate_existing=True)
     ).all()
     for row in rows:
-        row.claimed_until = None
-        _record_error(row, error, now, provider)
+        row.claimed_until = row.handing_over_at = None
+        _record_error(row, reasons[row.id], now, provider)
+
+
+def give_back(refs: Sequence[str]) -> None:
+    """Make claimed messages due again that were not sent, as if nothing had been."""
+    _update(
+        update(Message)
+        .where(Message.id.in_(refs), Message.status == SENDING)
+        .values(status=QUEUED, claimed_until=None, handing_over_at=None)
+    )
 
 
 def _record_error(row: Message, error: ProviderError, now: datetime, provider: str) -> None:
@@ -162,16 +283,12 @@ def _record_error(row: Message, error: ProviderError, now: datetime, provider: s
     if isinstance(error, Unknown):
         row.status, row.next_attempt_at = UNKNOWN, None
         row.attempts += 1
-    elif isinstance(error, BreakerOpen):
-        # The breaker spoke, not the provider: nothing was tried, so nothing is counted or told.
-        row.status = DEFERRED
-        row.next_attempt_at = now + timedelta(seconds=backoff(1, (error.retry_after,)))
-        return
-    elif isinstance(error, Misconfigured):
-        row.status = DEFERRED
-        row.next_attempt_at = now + timedelta(seconds=backoff(1, (CONFIGURATION_SECONDS,)))
     elif isinstance(error, Temporary):
-        _defer(row, error, now)
+        is_tried = not isinstance(error, BreakerOpen | Misconfigured | RateLimited)
+        row.attempts += is_tried
+        _defer(row, _wait(row, error), now)
+        if isinstance(error, BreakerOpen) and row.status == DEFERRED:
+            return  # the breaker spoke, not the provider: nothing was tried, so there is nothing to tell
     else:
         row.status, row.next_attempt_at = FAILED, None
         row.attempts += 1
@@ -183,12 +300,19 @@ def _record_error(row: Message, error: ProviderError, now: datetime, provider: s
         outbox.publish(EmailFailed(message_id=row.id, reason=error.code or "refused", lead_id=row.lead_id))
 
 
-def _defer(row: Message, error: Temporary, now: datetime) -> None:
-    row.attempts += 1
-    wait = backoff(row.attempts, RETRY_SECONDS)
-    if isinstance(error, RateLimited) and error.retry_after:
-        wait = max(wait, error.retry_after)
-    later = now + timedelta(seconds=wait)
+def _wait(row: Message, error: Temporary) -> float:
+    """Seconds until the next try."""
+    if isinstance(error, BreakerOpen):
+        return backoff(1, (error.retry_after,))
+    if isinstance(error, Misconfigured):
+        return backoff(1, (CONFIGURATION_SECONDS,))
+    if isinstance(error, RateLimited):
+        return error.retry_after if error.retry_after is not None else backoff(1, RETRY_SECONDS)
+    return backoff(row.attempts, RETRY_SECONDS)
+
+
+def _defer(row: Message, seconds: float, now: datetime) -> None:
+    later = now + timedelta(seconds=seconds)
     if row.give_up_at is not None and later > row.give_up_at:
         row.status, row.next_attempt_at = FAILED, None
         return
@@ -206,3 +330,7 @@ def _note(
 ) -> None:
     values: dict[str, Any] = {"provider": provider, "outcome": outcome, "code": code, "detail": detail}
     db.session.add(Attempt(message_id=row.id, at=now, **values))
+
+
+def _update(statement: Any) -> None:
+    db.session.execute(statement.execution_options(synchronize_session=False))

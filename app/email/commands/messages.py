@@ -17,10 +17,14 @@ from app.email.commands.orders import Order
 from app.email.models import (
     ADDRESS_LENGTH,
     CANCELLED,
+    CATEGORIES,
     DEFERRED,
     FAILED,
     OPEN,
     QUEUED,
+    SENDING,
+    SUPPRESSED,
+    TRANSACTIONAL,
     UNKNOWN,
     Attempt,
     Message,
@@ -55,6 +59,7 @@ class _Content:
     language: str | None = None
     version: int | None = None
     variables: dict[str, Any] | None = None
+    category: str = TRANSACTIONAL
 
 
 def queue_email(order: Order, problems: Sequence[Problem] = ()) -> Message:
@@ -78,6 +83,7 @@ def queue_email(order: Order, problems: Sequence[Problem] = ()) -> Message:
         "template_language": content.language,
         "template_version": content.version,
         "variables": content.variables or {},
+        "category": content.category,
         "status": QUEUED,
     }
     message = _insert(order, values)
@@ -133,7 +139,7 @@ def retry_email(message_id: str, *, by: str = "system") -> Message:
     message = _locked(message_id)
     if message.erased_at is not None:
         raise Conflict(problem("", "erased", "The personal data of this message was erased."))
-    if message.status not in (FAILED, UNKNOWN, DEFERRED, CANCELLED):
+    if message.status not in (FAILED, UNKNOWN, DEFERRED, CANCELLED, SUPPRESSED):
         raise Conflict(
             problem(
                 "", "wrong_status", "A message that is “%(status)s” is not sent again.", status=message.status
@@ -191,18 +197,38 @@ def send_sample(template_id: str, to: str, *, by: str = "system") -> Message:
     return message
 
 
-def erase_lead(lead_id: str) -> int:
-    """Remove personal data from all messages of a lead, and stop those that wait; how many there were."""
-    now = utcnow()
-    messages = db.session.scalars(
-        select(Message).where(Message.lead_id == lead_id, Message.erased_at.is_(None)).with_for_update()
+def stop_lead(lead_id: str) -> int:
+    """Stop the mails to a lead that is gone, as far as they wait; how many those were.
+
+    Those that left stay as they are: deleting a lead can be undone, and then its history must still be there.
+    Personal data is removed by erase_email, which a person decides.
+    """
+    waiting = db.session.scalars(
+        select(Message)
+        .where(Message.lead_id == lead_id, Message.status.in_((QUEUED, DEFERRED)))
+        .with_for_update()
     ).all()
-    for message in messages:
-        if message.status in OPEN and message.handing_over_at is None:
-            message.status, message.next_attempt_at = CANCELLED, None
+    for message in waiting:
+        message.status, message.next_attempt_at = CANCELLED, None
+        db.session.add(Attempt(message_id=message.id, outcome=CANCELLED, code="lead_deleted"))
+    return len(waiting)
+
+
+def erase_email(message_id: str, *, by: str = "system") -> Message:
+    """Remove personal data from a message for good; one that waits is stopped.
+
+    Raises NotFound, Conflict while it is being sent.
+    """
+    message = _locked(message_id)
+    if message.status == SENDING:
+        raise Conflict(problem("", "wrong_status", "It is being sent right now; try again in a moment."))
+    if message.status in OPEN:
+        message.status, message.next_attempt_at = CANCELLED, None
+    if message.erased_at is None:
         message.to = message.to_ascii = message.subject = message.text = ""
-        message.html, message.variables, message.erased_at = None, {}, now
-    return len(messages)
+        message.html, message.variables, message.erased_at = None, {}, utcnow()
+        log.info("email erased", message_id=message.id, by=by)
+    return message
 
 
 def _content(order: Order) -> tuple[_Content | None, list[Problem]]:
@@ -212,7 +238,7 @@ def _content(order: Order) -> tuple[_Content | None, list[Problem]]:
         problem(
             f"/{key}", "not_with_template", "With a template, “%(field)s” comes from the template.", field=key
         )
-        for key in ("subject", "html", "text")
+        for key in ("subject", "html", "text", "category")
         if getattr(order, key)
     ]
     found = queries.find_template(order.template, order.language, exact=order.exact_language)
@@ -250,6 +276,7 @@ def _content(order: Order) -> tuple[_Content | None, list[Problem]]:
             language=found.template.language,
             version=found.version.number,
             variables=values,
+            category=found.template.category,
         ),
         [],
     )
@@ -262,6 +289,15 @@ def _raw_content(order: Order) -> tuple[_Content | None, list[Problem]]:
         problems.append(problem("/subject", "missing", "A subject is needed."))
     if order.variables:
         problems.append(problem("/variables", "without_template", "Variables need a template."))
+    if order.category and order.category not in CATEGORIES:
+        problems.append(
+            problem(
+                "/category",
+                "unknown_category",
+                "The category must be one of: %(categories)s.",
+                categories=", ".join(CATEGORIES),
+            )
+        )
     for where, part in (("/html", html), ("/text", text)):
         if len(part.encode()) > SOURCE_BYTES:
             problems.append(
@@ -273,7 +309,8 @@ def _raw_content(order: Order) -> tuple[_Content | None, list[Problem]]:
         text = text_from_html(html)
     if not html.strip() and not text.strip():
         return None, [problem("/html", "missing", "Give a template, or html or text.")]
-    return _Content(rendered=Rendered(subject=subject, html=html, text=text)), []
+    rendered = Rendered(subject=subject, html=html, text=text)
+    return _Content(rendered=rendered, category=order.category or TRANSACTIONAL), []
 
 
 def _row(order: Order, address: Address | None) -> dict[str, Any]:
@@ -335,4 +372,4 @@ def _render_again(message: Message) -> None:
     message.subject, message.text = content.rendered.subject, content.rendered.text
     message.html = content.rendered.html or None
     message.template_language, message.template_version = content.language, content.version
-    message.variables = content.variables or {}
+    message.variables, message.category = content.variables or {}, content.category

@@ -8,7 +8,7 @@ from typing import Any
 
 from app.contracts.problems import Problem, problem
 
-FIELDS = ("to", "template", "language", "variables", "subject", "html", "text", "lead_id")
+FIELDS = ("to", "template", "language", "variables", "subject", "html", "text", "category", "lead_id")
 """What a stranger may say."""
 
 LEAD_ID_LENGTH = 36
@@ -18,7 +18,8 @@ LEAD_ID_LENGTH = 36
 class Order:
     """A wish to send a mail: by template (with variables), or with its own subject and html or text.
 
-    language: of the template; exact_language refuses to fall back to another one. dedupe_key: the same key is sent
+    language: of the template; exact_language refuses to fall back to another one. category: of a mail without a
+    template, one of models.CATEGORIES. dedupe_key: the same key is sent
     once only. lead_id: whose mail it is, so that it can be shown and erased with the lead.
     """
 
@@ -30,6 +31,7 @@ class Order:
     subject: str | None = None
     html: str | None = None
     text: str | None = None
+    category: str | None = None
     lead_id: str | None = None
     dedupe_key: str | None = None
     by: str = "system"

@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from app.contracts.problems import Problem, problem
 from app.email import queries
-from app.email.models import LANGUAGES, Template, TemplateVersion
+from app.email.models import CATEGORIES, LANGUAGES, TRANSACTIONAL, Template, TemplateVersion
 from app.email.render import Source, Variable, check, is_warning
 from app.email.render.values import read_variables
 from app.kit import telemetry
@@ -27,13 +27,15 @@ log = telemetry.get_logger("email")
 def create_template(values: Mapping[str, Any], *, by: str = "system") -> Template:
     """Add a template with its first version.
 
-    values: key, language, name, format, subject, body, text, variables (rows as Variable has fields).
+    values: key, language, name, category, format, subject, body, text, variables (rows as Variable has fields).
     Raises Invalid with every problem that is not just a warning.
     """
     key = str(values.get("key") or "").strip().lower()
     language = str(values.get("language") or "").strip()
     source, problems = _read_source(values, Source(subject="", body="", language=language))
+    category = str(values.get("category") or TRANSACTIONAL)
     problems = _check_identity(key, language, str(values.get("name") or "")) + problems
+    problems += _check_category(category)
     if queries.template_exists(key, language):
         problems.append(
             problem(
@@ -48,6 +50,7 @@ def create_template(values: Mapping[str, Any], *, by: str = "system") -> Templat
         key=key,
         language=language,
         name=_name(values, key),
+        category=category,
         version=0,
         subject=source.subject,
         updated_by=by[:120],
@@ -67,7 +70,10 @@ def change_template(template_id: str, changes: Mapping[str, Any], *, by: str = "
     source, problems = _read_source(changes, current)
     if "name" in changes:
         problems = _check_identity(template.key, template.language, str(changes["name"] or "")) + problems
+    category = str(changes.get("category") or template.category)
+    problems += _check_category(category)
     _refuse(problems)
+    template.category = category
     if "name" in changes:
         template.name = _name(changes, template.key)
     template.updated_at, template.updated_by = utcnow(), by[:120]
@@ -135,6 +141,19 @@ def _check_identity(key: str, language: str, name: str) -> list[Problem]:
             problem("/name", "too_long", "The name is longer than %(limit)s characters.", limit=NAME_LENGTH)
         )
     return problems
+
+
+def _check_category(category: str) -> list[Problem]:
+    if category in CATEGORIES:
+        return []
+    return [
+        problem(
+            "/category",
+            "unknown_category",
+            "The category must be one of: %(categories)s.",
+            categories=", ".join(CATEGORIES),
+        )
+    ]
 
 
 def _name(values: Mapping[str, Any], key: str) -> str:

@@ -24,8 +24,7 @@ class OutboxSender:
         """Build each message for real, so that what would fail at a server fails here too."""
         for letter in batch:
             try:
-                message = build(letter)
-                message.as_bytes()
+                build(letter)
             except ValueError as error:
                 yield Result(ref=letter.ref, error=Permanent(str(error), code="bad_message"))
                 continue

@@ -36,7 +36,9 @@ _ACCOUNT = frozenset(
 )  # fmt: skip
 """Errors that every message would meet until a person does something in AWS."""
 
-_TOO_FAST = frozenset({"TooManyRequestsException", "ThrottlingException", "Throttling", "LimitExceededException"})
+_TOO_FAST = frozenset(
+    {"TooManyRequestsException", "ThrottlingException", "Throttling", "LimitExceededException"}
+)
 
 _clients: dict[SesSettings, Any] = {}
 _rates: dict[SesSettings, tuple[float, float | None]] = {}
@@ -102,7 +104,15 @@ class SesSender:
         try:
             self.open()
             found = float(self._client.get_account()["SendQuota"]["MaxSendRate"])
-        except (BotoCoreError, ClientError, ProviderError, KeyError, TypeError, ValueError, NotImplementedError):
+        except (
+            BotoCoreError,
+            ClientError,
+            ProviderError,
+            KeyError,
+            TypeError,
+            ValueError,
+            NotImplementedError,
+        ):
             return None
         return found if found > 0 else None
 
@@ -110,7 +120,7 @@ class SesSender:
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
-            data = build(letter).as_bytes()
+            data = build(letter)
         except ValueError as error:
             return Result(ref=letter.ref, error=Permanent(str(error), code="bad_message"))
         wanted: dict[str, Any] = {

@@ -152,7 +152,7 @@ class SmtpSender:
 
     def _send_one(self, letter: Letter, handing_over: Callable[[str], None]) -> Result:
         try:
-            data = build(letter).as_bytes()
+            data = build(letter)
         except ValueError as error:
             return Result(ref=letter.ref, error=Permanent(str(error), code="bad_message"))
         is_reused = self._server is not None

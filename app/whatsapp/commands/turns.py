@@ -201,6 +201,7 @@ def _perform(conversation: Conversation, effect: engine.Effect, language: str, n
                     to=effect.to,
                     language=language,
                     variables=dict(effect.variables),
+                    lead_id=conversation.contact.lead_id,
                 )
             )
         case engine.SetTimer():

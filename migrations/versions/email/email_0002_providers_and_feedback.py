@@ -41,7 +41,7 @@ def upgrade() -> None:
         "email_provider",
         sa.Column("name", sa.String(length=20), nullable=False),
         sa.Column("position", sa.Integer(), nullable=True),
-        sa.Column("enabled", sa.Boolean(), nullable=False),
+        sa.Column("enabled", sa.Boolean(), nullable=True),
         sa.Column("rate", sa.Double(), nullable=True),
         sa.Column("settings", sa.LargeBinary(), nullable=True),
         sa.Column("error_code", sa.String(length=60), nullable=True),
@@ -90,6 +90,7 @@ def upgrade() -> None:
         )
         batch_op.add_column(sa.Column("delivery", sa.String(length=12), nullable=True))
         batch_op.create_index("ix_email_message_sent_at", ["sent_at"], unique=False)
+        batch_op.create_index("ix_email_message_provider_message_id", ["provider_message_id"], unique=False)
 
     with op.batch_alter_table("email_template", schema=None) as batch_op:
         batch_op.add_column(
@@ -103,6 +104,7 @@ def downgrade() -> None:
         batch_op.drop_column("category")
 
     with op.batch_alter_table("email_message", schema=None) as batch_op:
+        batch_op.drop_index("ix_email_message_provider_message_id")
         batch_op.drop_index("ix_email_message_sent_at")
         batch_op.drop_column("delivery")
         batch_op.drop_column("category")

@@ -1,0 +1,12 @@
+"""What workers do for the email service: send what is due, and understand what providers told."""
+
+from app.email import queries
+from app.email.commands import NOTICE_JOB, SEND_JOB
+from app.email.jobs.feedback import take_in
+from app.email.jobs.sending import send_due
+from app.kit.jobs import Job
+
+JOBS = (
+    Job(name=SEND_JOB, queue="email", run=send_due, due=queries.has_due),
+    Job(name=NOTICE_JOB, queue="email", run=take_in, due=queries.has_notices),
+)

@@ -1,0 +1,61 @@
+"""Notices of providers are understood here, one transaction each, so that an odd one stops no other."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from flask import current_app
+
+from app.email import commands
+from app.email.models import Notice
+from app.email.providers import sendgrid_events, sns
+from app.email.providers.feedback import Told, Unreadable
+from app.kit import telemetry
+from app.kit.db import transaction
+from app.kit.errors import ProviderError
+from app.kit.jobs import ring
+
+DRAIN_SECONDS = 10.0
+"""As for sending: other queues wait for this worker, too."""
+
+PARSERS: dict[str, Callable[[bytes], list[Told]]] = {"sendgrid": sendgrid_events.parse, "ses": sns.parse}
+
+log = telemetry.get_logger("email")
+
+
+def sns_fetch() -> sns.Fetch:
+    """How Amazon's addresses are asked; tests put their own way into the app."""
+    own: sns.Fetch | None = current_app.extensions.get("embudo_sns_fetch")
+    return own or sns.fetch
+
+
+def take_in() -> None:
+    """Understand all notices that wait."""
+    ends = time.monotonic() + DRAIN_SECONDS
+    while time.monotonic() < ends:
+        with transaction():
+            notices = commands.claim_notices()
+        if not notices:
+            return
+        for notice in notices:
+            _take_in_one(notice)
+    ring(commands.NOTICE_JOB)
+
+
+def _take_in_one(notice: Notice) -> None:
+    try:
+        if notice.provider == "ses" and sns.kind_of(notice.body) == sns.CONFIRMATION:
+            sns.confirm(notice.body, sns_fetch())
+            log.info("subscription confirmed", notice_id=notice.id)
+        told = PARSERS[notice.provider](notice.body)
+        with transaction():
+            commands.take_in(notice.id, told)
+    except commands.TooEarly:
+        reason = "The message it is about is not known yet."
+    except (Unreadable, sns.Refused, ProviderError) as error:
+        reason = f"{type(error).__name__}: {error}"
+    else:
+        return
+    with transaction():
+        commands.note_notice_failure(notice.id, reason)
