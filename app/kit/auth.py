@@ -7,7 +7,6 @@ and queries take it as an argument; they never look at requests.
 from __future__ import annotations
 
 import hashlib
-import hmac
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -77,14 +76,23 @@ class ApiKey(Base):  # type: ignore[misc, valid-type]
 
 @dataclass(frozen=True, kw_only=True)
 class Principal:
-    """Who acts. kind: user | api_key | service | system. own_only: sees and changes only their own leads."""
+    """Who acts. kind: user | api_key | service | system. own_only: sees and changes only their own leads.
+
+    key_id: of the API key that speaks; names of keys need not be unique.
+    """
 
     kind: str
     name: str
     user_id: int | None = None
+    key_id: str | None = None
     roles: tuple[str, ...] = ()
     scopes: frozenset[str] = field(default_factory=frozenset)
     own_only: bool = False
+
+    @property
+    def identity(self) -> str:
+        """What tells this principal from every other one: limits and repeated requests are counted by it."""
+        return f"{self.kind}|{self.key_id or self.user_id or self.name}"
 
     def may(self, scope: str) -> bool:
         """Whether this principal has the scope."""
@@ -159,7 +167,13 @@ def public(reason: str) -> Callable[[View], View]:
 
 
 def principal_of(
-    user_id: int, name: str, roles: Iterable[str], *, kind: str = "user", scopes: frozenset[str] | None = None
+    user_id: int,
+    name: str,
+    roles: Iterable[str],
+    *,
+    kind: str = "user",
+    scopes: frozenset[str] | None = None,
+    key_id: str | None = None,
 ) -> Principal:
     """A user's principal: the union of their roles' scopes, cut down to `scopes` when given."""
     roles = tuple(roles)
@@ -168,6 +182,7 @@ def principal_of(
         kind=kind,
         name=name,
         user_id=user_id,
+        key_id=key_id,
         roles=roles,
         scopes=allowed if scopes is None else allowed & scopes,
         own_only="seller" in roles and not {"Admin", "manager", "viewer"} & set(roles),
@@ -187,33 +202,33 @@ def _by_key(presented: str) -> Principal:
     cache_key = f"{id(current_app._get_current_object())}:{digest}"  # type: ignore[attr-defined]
     until, principal = _seen.get(cache_key, (0.0, None))
     if until < time.monotonic():
-        principal = _load(digest)
+        principal, lives = _load(digest)
         if len(_seen) > 1000:
             _seen.clear()
-        _seen[cache_key] = (time.monotonic() + KEY_CACHE_SECONDS, principal)
+        _seen[cache_key] = (time.monotonic() + min(KEY_CACHE_SECONDS, lives), principal)
     if principal is None:
         raise Unauthorized("This API key is unknown, expired or revoked.")
     return principal
 
 
-def _load(digest: str) -> Principal | None:
+def _load(digest: str) -> tuple[Principal | None, float]:
+    """The key's principal (None: it opens nothing), and for how many seconds the key is still valid."""
     now = db.utcnow()
     with db.engine_of(db.PLATFORM).connect() as connection:
         row = connection.execute(select(ApiKey.__table__).where(ApiKey.digest == digest)).mappings().first()
     if row is None or row["revoked_at"] is not None or (row["expires_at"] is not None and row["expires_at"] <= now):
-        return None
-    if not hmac.compare_digest(row["digest"], digest):
-        return None
+        return None, KEY_CACHE_SECONDS
     if row["last_used_at"] is None or (now - row["last_used_at"]).total_seconds() > USED_EVERY_SECONDS:
         _note_use(row["id"], now)
+    lives = KEY_CACHE_SECONDS if row["expires_at"] is None else (row["expires_at"] - now).total_seconds()
     scopes = frozenset(row["scopes"])
     if row["user_id"] is None:
-        return Principal(kind="api_key", name=row["name"], scopes=scopes)
+        return Principal(kind="api_key", name=row["name"], key_id=row["id"], scopes=scopes), lives
     user = current_app.extensions["embudo_find_user"](row["user_id"])
     if user is None:
-        return None
+        return None, KEY_CACHE_SECONDS
     name, roles = user
-    return principal_of(row["user_id"], name, roles, kind="api_key", scopes=scopes)
+    return principal_of(row["user_id"], name, roles, kind="api_key", scopes=scopes, key_id=row["id"]), lives
 
 
 def _note_use(key_id: str, now: datetime) -> None:

@@ -119,7 +119,7 @@ def _limit_rate() -> None:
     if principal.kind == "system":
         return
     bucket = TokenBucket(
-        name=f"api:{principal.kind}:{principal.user_id}:{principal.name}",
+        name=f"api:{principal.identity}",
         rate=current_app.config["API_RATE_PER_SECOND"],
         burst=current_app.config["API_BURST"],
     )

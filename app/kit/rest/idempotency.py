@@ -65,8 +65,7 @@ def once(service: str, answer: Callable[[], Response]) -> Response:
     if not given.strip() or len(given) > KEY_LENGTH:
         raise BadRequest(f"Idempotency-Key must have 1 to {KEY_LENGTH} characters.")
     table = _tables[service]
-    who = auth.current()
-    key = hashlib.sha256(f"{who.kind}|{who.user_id}|{who.name}|{given}".encode()).hexdigest()
+    key = hashlib.sha256(f"{auth.current().identity}|{given}".encode()).hexdigest()
     seen = hashlib.sha256(f"{request.method} {request.full_path}\n".encode() + request.get_data()).hexdigest()
     try:
         with db.transaction(joinable=True) as session:
