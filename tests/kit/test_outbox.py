@@ -299,7 +299,7 @@ def test_captured_leads_go_to_the_leads_service(app: Flask, drain: Callable[[], 
                 channel="simulator",
                 language="es",
                 fields={"name": "Ana"},
-            )  # fmt: skip
+            )
         )
     drain()
     assert db.db.session.scalars(select(LeadsInbox)).one().state == "done"
