@@ -76,7 +76,12 @@ class Drop:
     accepted: bool = False
 
 
-Plan = Answer | Stall | Drop
+@dataclass(frozen=True, kw_only=True)
+class Hold:
+    """Do what was asked and answer as usual, but only when freed."""
+
+
+Plan = Answer | Stall | Drop | Hold
 
 
 class LoopbackServer:
@@ -101,13 +106,18 @@ class LoopbackServer:
         """The base address, without a slash at its end."""
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return int(self._server.server_address[1])
+
     def plan(self, *plans: Plan) -> None:
         """The next requests meet these, one each, in this order; those after them are handled as usual."""
         with self._lock:
             self._plans.extend(plans)
 
     def free(self) -> None:
-        """Close every connection that stalls, and forget what was planned."""
+        """Close every connection that stalls, answer those that are held, and forget what was planned."""
         with self._lock:
             self._plans.clear()
             released, self._released = self._released, threading.Event()
@@ -170,7 +180,10 @@ class LoopbackServer:
                     self._note(request, None)
                     self.close_connection = True
                     return
-                answer = plan or loopback.handle(request)
+                released = loopback._released
+                answer = plan if isinstance(plan, Answer) else loopback.handle(request)
+                if isinstance(plan, Hold):
+                    released.wait(PATIENCE)
                 self._note(request, answer.status)
                 self.send_response(answer.status)
                 for name, value in ({"Content-Type": "application/json"} | dict(answer.headers)).items():

@@ -155,6 +155,19 @@ class Installation:
                 program.stop()
         self.redis.stop()
 
+    def without(self, service: str) -> None:
+        """From now on nobody does this service's work."""
+        worker = self.of(service).worker
+        worker.kill()
+        if self.topology == "monolith":
+            worker.start(*(name for name in SERVICES if name != service))
+
+    def kill(self, *parts: str) -> None:
+        """kill -9 of these parts of every group."""
+        for group in self.groups.values():
+            for part in parts:
+                group.programs[part].kill()
+
     def kill_redis(self) -> None:
         """kill -9."""
         assert self.redis.process is not None
@@ -202,11 +215,20 @@ class Installation:
         with engine.connect() as connection:
             return int(connection.execute(sa.text(statement)).scalar_one())
 
+    def idle(self) -> bool:
+        """Whether no queue holds a job."""
+        client = self.redis_client()
+        try:
+            return not any(client.llen(f"rq:queue:{name}") for name in SERVICES)
+        finally:
+            client.close()
+
     def settle(self) -> None:
         """Wait until nothing is under way any more, so that what did not happen by now does not happen."""
 
         def rest() -> bool:
-            return not any(self.number(name, text) for name, texts in UNSETTLED.items() for text in texts)
+            waiting = any(self.number(name, text) for name, texts in UNSETTLED.items() for text in texts)
+            return not waiting and self.idle()
 
         wait_for(rest, "all work is done")
 

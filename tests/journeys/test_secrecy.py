@@ -1,0 +1,73 @@
+"""What the processes say never gives a person or a secret away, whatever happened to them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+
+from tests.fakes import meta_server, twilio_server
+from tests.fakes.loopback import Drop
+from tests.fakes.meta_server import error
+from tests.journeys.installation import SECRET_KEY, Installation
+from tests.journeys.talk import FLOW, NAME, PROFILE, WISH, Person
+
+pytestmark = pytest.mark.slow
+
+SECRETS = (
+    SECRET_KEY,
+    meta_server.APP_SECRET,
+    meta_server.ACCESS_TOKEN,
+    meta_server.VERIFY_TOKEN,
+    twilio_server.AUTH_TOKEN,
+)
+
+PERSONAL = re.compile(
+    r"6117\d{5}"  # everybody's phone number here, however it is written
+    r"|begona\.ibanez|olivar-ejemplo"
+    r"|Begoña|Bego\\u00f1a|Ib[áa]ñez|Íñigo|Núñez"
+    r"|ñandúes|cenefa|azulejos",
+    re.IGNORECASE,
+)
+
+
+@pytest.mark.parametrize("provider", ["meta", "twilio"])
+def test_the_logs_of_a_journey_name_nobody_and_tell_no_secret(
+    made: Installation, person: Callable[..., Person], provider: str
+) -> None:
+    somebody = person(provider)
+    somebody.server.plan(Drop())
+    somebody.say("azulejos")
+    somebody.await_replies(1)
+    somebody.say(NAME)
+    somebody.await_replies(2)
+    other = person(provider)
+    other.server.plan(error(400, 131009, f"{other.phone} cannot read {WISH}"))
+    other.say("azulejos")
+    other.await_replies(1)
+    for turn in person(provider).turns():
+        turn()
+    refused = {"to": other.email, "template": "welcome", "variables": {"nombre": NAME}, "phone": other.phone}
+    made.request(
+        "email",
+        "/email",
+        body=str(refused).encode(),
+        headers={"Authorization": f"Bearer {made.key}", "Content-Type": "application/json"},
+    )
+    body, headers = person(provider).webhook(WISH)
+    made.request("whatsapp", "/message", body=body[:-1], headers=headers)
+    made.request("leads", f"/leads?q={somebody.email}", headers={"Authorization": f"Bearer {made.key}x"})
+    made.settle()
+
+    said = made.logs()
+    assert any("request" in text for text in said.values())
+    leaks = [
+        f"{name}: {line}"
+        for name, text in said.items()
+        for line in text.splitlines()
+        if PERSONAL.search(line) or made.key in line or any(secret in line for secret in SECRETS)
+    ]
+    assert leaks == []
+    assert FLOW["triggers"]["keywords"] == ["azulejos"], "the words looked for above are those that were said"
+    assert PROFILE == "Íñigo Núñez"
