@@ -18,6 +18,9 @@ from urllib.parse import urlsplit
 BINDS = ("platform", "whatsapp", "leads", "email", "webhooks")
 """The databases: one per service, and the platform's (users, roles, API keys)."""
 
+MAIL_PROVIDERS = ("smtp", "sendgrid", "ses")
+"""The ways in which mail can leave."""
+
 TRUE, FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off", ""}
 LANGUAGES = ("es", "en")
 
@@ -49,7 +52,7 @@ class Config:
     trusted_proxies: int = 0
     web_concurrency: int = 2
     web_threads: int = 4
-    worker_processes: int = 2
+    worker_processes: int = 3
     log_level: str = "INFO"
     log_format: str = "json"
     default_language: str = "es"
@@ -140,7 +143,7 @@ class _Reader:
             "trusted_proxies": self.number("TRUSTED_PROXIES", 1 if self.text("DYNO") else 0, low=0, high=5),
             "web_concurrency": self.number("WEB_CONCURRENCY", 2, low=1, high=64),
             "web_threads": self.number("WEB_THREADS", 4, low=1, high=64),
-            "worker_processes": self.number("WORKER_PROCESSES", 2, low=1, high=64),
+            "worker_processes": self.number("WORKER_PROCESSES", 3, low=1, high=64),
             "claim_seconds": self.number("CLAIM_SECONDS", 60, low=1, high=3600),
             "whatsapp_answer_seconds": self.number("WHATSAPP_ANSWER_SECONDS", 120, low=1, high=86_400),
             "mail_answer_seconds": self.number("MAIL_ANSWER_SECONDS", 150, low=1, high=86_400),
@@ -289,7 +292,38 @@ class _Reader:
             "MAIL_TIMEOUT": self.number("MAIL_TIMEOUT", 20, low=1, high=300),
             "MAIL_TLS_CA": authority or None,
             "MAIL_SUPPRESS_SEND": False,
+            "MAIL_PROVIDERS": self.mail_providers(),
+            "MAIL_RATES": self.mail_rates(),
         }
+
+    def mail_providers(self) -> tuple[str, ...]:
+        names = tuple(
+            name.strip().lower() for name in self.text("MAIL_PROVIDERS").split(",") if name.strip()
+        )
+        for name in sorted(set(names) - set(MAIL_PROVIDERS)):
+            self.problems.append(
+                f"MAIL_PROVIDERS names “{name}”, which is no way out; known are {', '.join(MAIL_PROVIDERS)}."
+            )
+        return names
+
+    def mail_rates(self) -> dict[str, float]:
+        rates: dict[str, float] = {}
+        for item in self.text("MAIL_RATES").split(","):
+            name, _, given = (part.strip().lower() for part in item.partition("="))
+            if not item.strip():
+                continue
+            try:
+                rate = float(given)
+            except ValueError:
+                rate = 0.0
+            if name not in MAIL_PROVIDERS or not 0.01 <= rate <= 10_000:
+                self.problems.append(
+                    "MAIL_RATES must be like smtp=10,sendgrid=50: mails a second for each of "
+                    f"{', '.join(MAIL_PROVIDERS)}."
+                )
+                break
+            rates[name] = rate
+        return rates
 
     def secret_key(self, instance: Path) -> str:
         given = self.text("SECRET_KEY")
@@ -324,11 +358,15 @@ def _kept_secret(instance: Path) -> str:
     return path.read_text().strip()
 
 
-URL_VARIABLES = ("TWILIO_API_URL", "META_GRAPH_URL", "AIRTABLE_ENDPOINT_URL")
+URL_VARIABLES = (
+    "TWILIO_API_URL", "META_GRAPH_URL", "AIRTABLE_ENDPOINT_URL", "SENDGRID_API_URL", "SES_ENDPOINT_URL",
+)  # fmt: skip
 
 PROVIDER_VARIABLES = (
     "TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN", "TWILIO_WHATSAPP_FROM", "TWILIO_API_URL",
     "META_APP_SECRET", "META_VERIFY_TOKEN", "META_ACCESS_TOKEN", "META_PHONE_NUMBER_ID", "META_GRAPH_URL",
     "AIRTABLE_API_KEY", "AIRTABLE_ENDPOINT_URL",
+    "SENDGRID_API_KEY", "SENDGRID_API_URL", "SENDGRID_WEBHOOK_KEY",
+    "SES_REGION", "SES_ENDPOINT_URL", "SES_CONFIGURATION_SET", "SES_TOPIC_ARNS",
 )  # fmt: skip
 """Credentials of the providers; typed into the admin instead, they are stored encrypted."""

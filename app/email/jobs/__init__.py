@@ -7,6 +7,6 @@ from app.email.jobs.sending import send_due
 from app.kit.jobs import Job
 
 JOBS = (
-    Job(name=SEND_JOB, queue="email", run=send_due, due=queries.has_due),
+    Job(name=SEND_JOB, queue="email", run=send_due, due=queries.has_due, patient=True),
     Job(name=NOTICE_JOB, queue="email", run=take_in, due=queries.has_notices),
 )
