@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -11,6 +12,7 @@ import sys
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -65,6 +67,15 @@ class Up:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as answer:
             return str(answer.read().decode())
 
+    def api(self, key: str, path: str, payload: Any = None) -> Any:
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}{path}",
+            data=None if payload is None else json.dumps(payload).encode(),
+            headers={"Authorization": f"Bearer {key}", "Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 (ours, above)
+            return json.loads(answer.read() or b"null")
+
 
 def environment(instance: Path, port: int, **more: str) -> dict[str, str]:
     return {"PATH": os.environ["PATH"], "EMBUDO_INSTANCE": str(instance), "PORT": str(port), **more}
@@ -117,6 +128,46 @@ def test_from_nothing_to_a_login_and_back_without_an_orphan(up: Callable[[], Up]
     again = up().ready()
     assert "password as set at first start" in again.said()
     assert "demo   |" not in again.said(), "what the user deleted must not come back"
+    assert "Traceback" not in first.said() + again.said()
+
+
+def test_a_conversation_in_the_simulator_is_still_there_after_a_restart(up: Callable[[], Up]) -> None:
+    first = up().ready()
+    made = subprocess.run(
+        [sys.executable, "-m", "flask", "ops", "api-key", "test", "--scope", "all"],
+        cwd=ROOT,
+        env=environment(first.instance, first.port),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    key = made.stdout.split()[-1]
+    chat = first.api(key, "/simulator/chats", {"name": "Lucía"})["id"]
+
+    def heard(running: Up) -> list[str]:
+        items = running.api(key, f"/simulator/chats/{chat}/messages")["items"]
+        return [item["text"] for item in items if item["direction"] == "out"]
+
+    def say(running: Up, text: str, replies: int) -> None:
+        running.api(key, f"/simulator/chats/{chat}/messages", {"text": text})
+        wait_for(lambda: len(heard(running)) >= replies, f"{replies} replies, the last one to “{text}”")
+
+    say(first, "hola", 2)
+    say(first, "Lucía Peña 🌻", 3)
+    said = heard(first)
+    assert first.stop() == 0
+
+    again = up().ready()
+    assert heard(again) == said
+    say(again, "1", 4)
+    say(again, "lucia.pena@example.com", 5)
+    wait_for(
+        lambda: [item["status"] for item in again.api(key, "/email")["items"]] == ["sent"],
+        "the welcome is in the outbox",
+    )
+    (mail,) = again.api(key, "/email")["items"]
+    assert mail["to"] == "lucia.pena@example.com"
+    assert again.stop() == 0
     assert "Traceback" not in first.said() + again.said()
 
 
