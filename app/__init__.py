@@ -17,7 +17,7 @@ from config import Config
 
 POOLS = {"web": (4, 0), "worker": (2, 1), "relay": (1, 1), "cli": (1, 2)}
 """Database connections per process and engine, kept and in a rush, by role. On one PostgreSQL: two web processes,
-two worker children and the relay need at most 8 + 6 + 2 of the 20 that the smallest plans allow."""
+three worker children and the relay need at most 8 + 9 + 2 of the 20 that the smallest plans allow."""
 
 
 def create_app(config: Config | None = None, *, role: str = "web") -> Flask:

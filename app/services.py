@@ -39,7 +39,7 @@ SERVICES: dict[str, Service] = {
             queues=("whatsapp",),
             paths=("/message", "/start", "/status", "/flows", "/simulations", "/simulator", "/conversations"),
         ),
-        Service(name="leads", title="Leads", queues=("leads",), paths=("/leads", "/stages", "/airtable")),
+        Service(name="leads", title="Leads", queues=("leads", "airtable"), paths=("/leads", "/stages", "/airtable")),
         Service(name="email", title="E-mail", queues=("email",), paths=("/email", "/templates")),
         Service(name="webhooks", title="Webhooks", queues=("webhooks",), paths=("/webhooks",)),
     )

@@ -55,8 +55,11 @@ def webhook(number: int, text: str = "Hola, quiero información 😊") -> bytes:
         "contacts": [{"profile": {"name": "Ana"}, "wa_id": user}],
         "messages": [
             {
-                "from": user, "id": f"wamid.{time.time_ns()}{number}", "timestamp": str(int(time.time())),
-                "type": "text", "text": {"body": text},
+                "from": user,
+                "id": f"wamid.{time.time_ns()}{number}",
+                "timestamp": str(int(time.time())),
+                "type": "text",
+                "text": {"body": text},
             }  # fmt: skip
         ],
     }

@@ -37,12 +37,14 @@ class Job:
 
     name: service and verb, ``whatsapp.send_messages``. queue: the RQ queue. run: drains all due rows.
     due: whether any row is due now; asked by the relay every few seconds, so it must be one cheap query.
+    patient: waits for somebody outside, so a run may take a minute; the worker keeps such queues away from one child.
     """
 
     name: str
     queue: str
     run: Callable[[], None]
     due: Callable[[], bool]
+    patient: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

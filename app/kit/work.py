@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any
@@ -64,14 +64,15 @@ class QueueWorker(SimpleWorker):
 def run(app: Flask, names: Sequence[str]) -> None:
     """Drain the named queues (all served ones when none is named) until SIGTERM or SIGINT."""
     with app.app_context():
-        known = sorted({job.queue for job in jobs.known().values()})
+        known = list(dict.fromkeys(job.queue for job in jobs.known().values()))
+        patient = {job.queue for job in jobs.known().values() if job.patient}
     unknown = sorted(set(names) - set(known))
     if unknown:
         sys.exit(
             f"No such queue here: {', '.join(unknown)}. Queues of the served services: {', '.join(known)}."
         )
     queues = list(names) or known
-    parts = [_Part(queues=tuple(group)) for group in _groups(queues, app.config["WORKER_PROCESSES"])]
+    parts = [_Part(queues=tuple(group)) for group in _groups(queues, patient, app.config["WORKER_PROCESSES"])]
     if app.config["EVENTS_BROKER_URL"] and (listeners := _listeners(app, queues)):
         parts.append(_Part(queues=tuple(listeners), consumes=True))
     db.dispose_engines(app)
@@ -107,10 +108,17 @@ def run(app: Flask, names: Sequence[str]) -> None:
     log.info("worker stopped")
 
 
-def _groups(queues: Sequence[str], processes: int) -> list[list[str]]:
-    """Which child drains what: each child begins with another queue, so that none waits behind a slow one."""
-    processes = max(1, min(processes, len(queues)))
-    return [[*queues[start:], *queues[:start]] for start in range(processes)]
+def _groups(queues: Sequence[str], patient: Collection[str], processes: int) -> list[list[str]]:
+    """Which child drains what. The first child only takes queues whose jobs end soon, so that somebody who writes is
+    never answered later because a mail server or a spreadsheet is slow; each other child begins with another queue.
+    """
+    prompt = [name for name in queues if name not in patient]
+    slow = [name for name in queues if name in patient]
+    if processes == 1 or not prompt or not slow:
+        processes = max(1, min(processes, len(queues)))
+        return [[*queues[start:], *queues[:start]] for start in range(processes)]
+    turns = [index % len(slow) for index in range(processes - 1)]
+    return [prompt, *([*slow[turn:], *slow[:turn], *prompt] for turn in turns)]
 
 
 def _listeners(app: Flask, queues: Sequence[str]) -> list[str]:

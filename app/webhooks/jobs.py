@@ -325,6 +325,6 @@ def has_old(now: datetime | None = None) -> bool:
 
 
 JOBS = (
-    Job(name=DELIVER_JOB, queue="webhooks", run=deliver_due, due=queries.has_due),
+    Job(name=DELIVER_JOB, queue="webhooks", run=deliver_due, due=queries.has_due, patient=True),
     Job(name=PURGE_JOB, queue="webhooks", run=purge_old, due=has_old),
 )

@@ -9,6 +9,6 @@ PUSH_JOB = "leads.push_airtable"
 PULL_JOB = "leads.pull_airtable"
 
 JOBS = (
-    Job(name=PUSH_JOB, queue="leads", run=push_all, due=push_is_due),
-    Job(name=PULL_JOB, queue="leads", run=pull_all, due=pull_is_due),
+    Job(name=PUSH_JOB, queue="airtable", run=push_all, due=push_is_due, patient=True),
+    Job(name=PULL_JOB, queue="airtable", run=pull_all, due=pull_is_due, patient=True),
 )
