@@ -355,6 +355,21 @@ def test_the_simulator_talks_through_webhooks_jobs_and_engine(
     assert key.get(path).status_code == 404
 
 
+def test_what_is_said_in_the_simulator_is_stored_with_its_idempotency_key(
+    api: Api, make_flow: Callable[..., str], drain: Drain, app: Flask
+) -> None:
+    # The browser sends a key with every POST; the webhook once waited for the lock of the key's own transaction.
+    channel_id = add_simulator(make_flow())
+    key = api("simulator:use")
+    chat = key.post("/simulator/chats", json={"channel_id": channel_id}, headers={"Idempotency-Key": "c"})
+    path = f"/simulator/chats/{chat.json['id']}/messages"
+    for _ in range(2):
+        said = key.post(path, json={"text": "hola"}, headers={"Idempotency-Key": "m"})
+        assert said.status_code == 202, said.text
+    drain()
+    assert [item["text"] for item in key.get(path).json["items"] if item["direction"] == "in"] == ["hola"]
+
+
 def test_a_chat_needs_a_simulator_channel(api: Api, meta: Line) -> None:
     key = api("simulator:use")
     for body in ({}, {"channel_id": meta.channel_id}, {"channel_id": "7"}):

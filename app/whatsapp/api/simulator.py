@@ -10,13 +10,14 @@ from flask import Response
 from pydantic import BaseModel, Field
 
 from app.kit.auth import current, needs
+from app.kit.db import transaction
 from app.kit.errors import BadRequest
 from app.kit.jobs import ring
 from app.kit.rest import Body, created, endpoint
 from app.whatsapp.api.blueprint import bp
 from app.whatsapp.api.schemas import ChoiceOut
 from app.whatsapp.commands import chats
-from app.whatsapp.commands.intake import store_webhook
+from app.whatsapp.commands.intake import store_own_webhook
 
 TAGS = ("simulator",)
 NEEDS = "simulator:use"
@@ -113,8 +114,9 @@ def say_in_chat(chat_id: UUID, body: SayIn) -> tuple[dict[str, str], int]:
     if not body.text and not body.choice:
         raise BadRequest("Send text or choice.")
     raw = chats.say(str(chat_id), body.text, body.choice, by=current())
-    if store_webhook("simulator", raw, None):
-        ring("whatsapp.process_webhooks")
+    with transaction():
+        if store_own_webhook("simulator", raw):
+            ring("whatsapp.process_webhooks")
     return {"id": str(chat_id)}, 202
 
 

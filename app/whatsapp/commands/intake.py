@@ -71,11 +71,28 @@ def store_webhook(provider: str, raw: Raw, channel_id: str | None) -> bool:
     would double its cost (ADR on the hot path).
     """
     engine = engine_of("whatsapp")
-    digest = hashlib.sha256(b"\0".join((provider.encode(), raw.url.encode(), raw.body))).digest()
-    values = {
+    values = _row_of(provider, raw, channel_id)
+    try:
+        return _keep(engine, values)
+    except DBAPIError as error:
+        if not error.connection_invalidated:
+            raise
+        return _keep(engine, values)  # the database was restarted; the digest makes a second try harmless
+
+
+def store_own_webhook(provider: str, raw: Raw) -> bool:
+    """The same within the running transaction, for a door of ours that stores more than the webhook.
+
+    A second connection would wait for the first one's lock, on SQLite until it gives up.
+    """
+    return insert_once(Webhook, _row_of(provider, raw, None), ["digest"])
+
+
+def _row_of(provider: str, raw: Raw, channel_id: str | None) -> dict[str, Any]:
+    return {
         "id": new_id(),
         "provider": provider,
-        "digest": digest,
+        "digest": hashlib.sha256(b"\0".join((provider.encode(), raw.url.encode(), raw.body))).digest(),
         "channel_id": channel_id,
         "url": raw.url,
         "headers": {name: raw.headers[name] for name in KEPT_HEADERS if name in raw.headers},
@@ -83,12 +100,6 @@ def store_webhook(provider: str, raw: Raw, channel_id: str | None) -> bool:
         "received_at": utcnow(),
         "attempts": 0,
     }
-    try:
-        return _keep(engine, values)
-    except DBAPIError as error:
-        if not error.connection_invalidated:
-            raise
-        return _keep(engine, values)  # the database was restarted; the digest makes a second try harmless
 
 
 def _keep(engine: Engine, values: dict[str, Any]) -> bool:
