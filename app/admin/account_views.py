@@ -195,10 +195,10 @@ class RoleView(CommandView):
 def _by_subject(permissions: Any) -> list[str]:
     """One entry per subject: "Leads: read, write"."""
     subjects: dict[str, list[str]] = {}
-    for item in permissions:
+    for item in sorted(permissions, key=lambda item: item.permission.name if item.permission else ""):
         subject, _, verb = _permission_name(item).partition(": ")
         subjects.setdefault(subject, []).append(verb)
-    return [f"{subject}: {', '.join(sorted(verbs))}" for subject, verbs in sorted(subjects.items())]
+    return [f"{subject}: {', '.join(verbs)}" for subject, verbs in sorted(subjects.items())]
 
 
 def _permission_key(value: Any) -> int:
@@ -223,10 +223,10 @@ def _permission_name(item: PermissionView) -> str:
 
 
 def _subject_name(subject: str) -> str:
-    """What the sidebar calls the pages of a subject; else the heading of its list; else its technical name."""
+    """The heading of a subject's list; else what the sidebar calls its page; else its technical name."""
     views = [view for view in current_app.appbuilder.baseviews if view.class_permission_name == subject]  # type: ignore[attr-defined]
-    words = [view.menu.label for view in views if getattr(view, "menu", None)]
-    words += [view.list_title for view in views if getattr(view, "list_title", None)]
+    words = [view.list_title for view in views if getattr(view, "list_title", None)]
+    words += [view.menu.label for view in views if getattr(view, "menu", None)]
     return str(words[0]) if words else str(SUBJECTS.get(subject, subject))
 
 

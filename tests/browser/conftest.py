@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from tests.browser.installation import ROOT, Installation
-from tests.browser.visitor import Visitor
+from tests.browser.visitor import PATIENCE_MS, Visitor
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 ARGUMENTS = (
@@ -39,6 +39,7 @@ def browser() -> Iterator[Browser]:
         pytest.skip(f"there is no Chromium ({', '.join(PROGRAMS)}); Debian: apt install chromium")
     if not (ROOT / "app/admin/static/build/.vite/manifest.json").exists():
         pytest.skip("the front end is not built: make build")
+    expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=program, args=list(ARGUMENTS))
         yield started

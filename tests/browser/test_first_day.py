@@ -85,6 +85,7 @@ def test_a_flow_is_mended_in_the_designer_and_published(visit: Visit, pictures: 
     publish.click()
     page.get_by_role("dialog").get_by_role("button", name="Publish").click()
     expect(page.locator(".em-toast")).to_contain_text("Version 2 is live")
+    page.keyboard.press("Escape")
 
     # The draft talks beside the canvas, where the step it stands on is marked.
     page.get_by_role("button", name="Try it").click()
@@ -183,6 +184,7 @@ def test_a_key_is_shown_once_and_never_again(visit: Visit) -> None:
     page = visitor.go("/admin/api-keys/")
     page.get_by_role("link", name="New API key").first.click()
     page.get_by_label("Name").fill("web form")
+    visitor.guard.refused = 1
     page.get_by_role("button", name="Make the key").click()
     expect(page.locator(".form-problems")).to_contain_text("scope")
     page.locator("input[value='leads:read']").check()
@@ -201,7 +203,7 @@ def test_a_key_is_shown_once_and_never_again(visit: Visit) -> None:
     assert key not in page.content()
     page = visitor.go("/admin/api-keys/")
     page.get_by_role("button", name="Revoke").click()
-    page.get_by_role("dialog").get_by_role("button", name="Yes").click()
+    page.get_by_role("dialog").get_by_role("button", name="Revoke").click()
     expect(page.locator("tbody")).to_contain_text("revoked")
     again = visitor.context.request.get("/leads?limit=1", headers={"Authorization": f"Bearer {key}"})
     assert again.status == 401

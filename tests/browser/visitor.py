@@ -24,6 +24,7 @@ class Guard:
     def __init__(self, host: str) -> None:
         self.host = host
         self.seen: list[str] = []
+        self.refused = 0
 
     def watch(self, page: Page) -> None:
         """Begin to look at a page."""
@@ -33,7 +34,9 @@ class Guard:
         page.on("response", lambda response: self._response(page, response))
 
     def _note(self, page: Page, kind: str, text: str) -> None:
-        if kind in {"error", "warning"}:
+        if "status of 422" in text and self.refused:
+            self.refused -= 1  # a form that was meant to come back; Chromium writes that to the console
+        elif kind in {"error", "warning"}:
             self.seen.append(f"{page.url}: console {kind}: {text}")
 
     def _request(self, page: Page, url: str) -> None:

@@ -123,6 +123,7 @@ def add_to_home(appbuilder: Any) -> None:
             endpoint="AirtableView.index",
             permission="Airtable",
             position=60,
+            quiet=True,
         ),
         home.Health(key="airtable", label="Airtable", state=_airtable_state, position=60),
         home.Chart(

@@ -173,6 +173,10 @@ export function Designer({ api, flowUrl, simulationsUrl, templatesUrl, canEdit, 
     if (selected !== undefined && panel === null) reveal(selected);
   }, [selected, panel, reveal]);
 
+  useEffect(() => {
+    if (trying && current !== null) reveal(current);
+  }, [trying, current, reveal]);
+
   const closePanel = () => {
     setPanel(null);
     select([], []);
@@ -247,7 +251,7 @@ export function Designer({ api, flowUrl, simulationsUrl, templatesUrl, canEdit, 
       <div className={`fd ${trying ? "is-trying" : ""}`}>
         <Toolbar
           flow={flow} readOnly={readOnly} canPublish={canPublish} back={back} problems={problems} panel={panel} trying={trying} view={view}
-          onPanel={(name) => setPanel(panel === name ? null : name)} onTry={() => setTrying(!trying)} onView={setView} onPublish={publish}
+          onPanel={(name) => setPanel(panel === name ? null : name)} onTry={() => { if (!trying) closePanel(); setTrying(!trying); }} onView={setView} onPublish={publish}
         />
         <Notices flow={flow} viewed={viewed?.number ?? null} canRestore={canEdit} onBack={() => { setViewed(null); frame("all"); }} onRestore={() => viewed && restore(viewed.number)} ask={setQuestion} />
         <div className="fd-main">

@@ -26,7 +26,7 @@ export const FlowNodeView = memo(function FlowNodeView({ id, data, selected }: N
   const classes = ["fd-node", selected && "is-selected", state && `is-${state}`, data.current && "is-current"].filter(Boolean).join(" ");
   return (
     <div className={classes} style={{ "--hue": look.hue } as React.CSSProperties}>
-      <Handle type="target" position={Position.Left} id="in" className="fd-handle fd-handle--in" isConnectableStart={false} aria-label={t("canvas.entry")} />
+      <Handle type="target" position={Position.Left} id="in" className="fd-handle fd-handle--in" isConnectableStart={false} aria-hidden="true" />
       {data.start && <span className="fd-start"><Flag size={11} aria-hidden="true" />{t("canvas.start")}</span>}
       <div className="fd-node-head">
         <span className="fd-tile"><Icon size={15} aria-hidden="true" /></span>
@@ -52,7 +52,7 @@ export const FlowNodeView = memo(function FlowNodeView({ id, data, selected }: N
           {exits.map((exit) => (
             <div key={exit.key} className={`fd-exit fd-exit--${exit.kind} ${targetOf(node, exit.key) ? "is-linked" : ""}`}>
               <span>{exitName(exit, node, t)}</span>
-              <Handle type="source" position={Position.Right} id={exit.key} className="fd-handle fd-handle--out" aria-label={exitName(exit, node, t)} />
+              <Handle type="source" position={Position.Right} id={exit.key} className="fd-handle fd-handle--out" aria-hidden="true" />
             </div>
           ))}
         </div>
