@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from app.kit import jobs, transport
+from app.kit import gateway, jobs, transport
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,13 +21,16 @@ class Service:
     """A part of the product that can run alone.
 
     name: its package below app/, its database bind, its metrics label. queues: its RQ queues, the urgent ones
-    first. title: for people. paths: the first path segments of its public doors, for gateways and documents.
+    first. title: for people. paths: the beginnings of its public doors; callbacks: those among them, or below them,
+    that providers call in bursts; screens: the beginnings of its pages in the admin. Gateways are written from these.
     """
 
     name: str
     title: str
     queues: tuple[str, ...]
     paths: tuple[str, ...]
+    callbacks: tuple[str, ...]
+    screens: tuple[str, ...]
 
 
 SERVICES: dict[str, Service] = {
@@ -38,13 +41,52 @@ SERVICES: dict[str, Service] = {
             title="WhatsApp flows",
             queues=("whatsapp",),
             paths=("/message", "/start", "/status", "/flows", "/simulations", "/simulator", "/conversations"),
+            callbacks=("/message",),
+            screens=(
+                "/admin/flows",
+                "/admin/conversations",
+                "/admin/channels",
+                "/admin/simulator",
+                "/admin/received-webhooks",
+            ),
         ),
-        Service(name="leads", title="Leads", queues=("leads", "airtable"), paths=("/leads", "/stages", "/airtable")),
-        Service(name="email", title="E-mail", queues=("email",), paths=("/email", "/templates")),
-        Service(name="webhooks", title="Webhooks", queues=("webhooks",), paths=("/webhooks",)),
+        Service(
+            name="leads",
+            title="Leads",
+            queues=("leads", "airtable"),
+            paths=("/leads", "/stages", "/airtable", "/stand-in"),
+            callbacks=("/airtable/notify",),
+            screens=(
+                "/admin/leads",
+                "/admin/board",
+                "/admin/stages",
+                "/admin/airtable",
+                "/admin/airtable-stand-in",
+            ),
+        ),
+        Service(
+            name="email",
+            title="E-mail",
+            queues=("email",),
+            paths=("/email", "/templates"),
+            callbacks=(),
+            screens=("/admin/outbox", "/admin/email-templates"),
+        ),
+        Service(
+            name="webhooks",
+            title="Webhooks",
+            queues=("webhooks",),
+            paths=("/webhooks",),
+            callbacks=(),
+            screens=("/admin/webhooks", "/admin/webhook-deliveries"),
+        ),
     )
 }
 """Every service there is. Adding one: docs/howto/add-a-service.md."""
+
+
+DEAD_LETTERS = "/admin/dead-letters"
+"""Each service shows its own failed events, below its name."""
 
 
 class UnknownService(ValueError):
@@ -104,6 +146,19 @@ def handlers(service: Service) -> dict[Any, Any]:
     """What the service does on which event."""
     module = part(service, "subscribers")
     return dict(module.HANDLERS) if module is not None else {}
+
+
+def routes() -> tuple[gateway.Routes, ...]:
+    """Which paths belong to which service, also to those that this process does not serve."""
+    return tuple(
+        gateway.Routes(
+            service=service.name,
+            paths=service.paths,
+            callbacks=service.callbacks,
+            screens=(*service.screens, f"{DEAD_LETTERS}/{service.name}"),
+        )
+        for service in SERVICES.values()
+    )
 
 
 def register_admin(services: Iterable[Service], appbuilder: Any) -> None:

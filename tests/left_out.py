@@ -14,6 +14,7 @@ import pytest
 PARTS = {
     "postgresql": ("EMBUDO_TEST_DATABASE", "the tests that need PostgreSQL"),
     "rabbitmq": ("EMBUDO_TEST_BROKER", "the tests that need RabbitMQ"),
+    "gateway": ("EMBUDO_TEST_GATEWAY", "the tests that need NGINX"),
     "browser": ("EMBUDO_TEST_BROWSER", "the tests in a real browser (make browser)"),
 }
 """Marker → the variable that switches its tests on, and what they are."""

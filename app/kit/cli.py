@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ import click
 from flask import current_app
 from flask.cli import AppGroup, ScriptInfo, with_appcontext
 
-from app.kit import auth, db, installation, migrate
+from app.kit import auth, db, gateway, installation, migrate
 from app.kit.errors import EmbudoError
 
 ops = AppGroup("ops", help="Set up, run and look after Embudo.", context_settings={"show_default": True})
@@ -111,6 +112,21 @@ def reset_password(username: str) -> None:
     if password is None:
         raise click.ClickException(f"There is no user “{username}”.")
     click.echo(f"{username} / {password}")
+
+
+@ops.command("gateway")
+@click.option("--write", is_flag=True, help="renew the routing in deploy/gateway instead of printing")
+@with_appcontext
+def gateway_(write: bool) -> None:
+    """Print the gateway's nginx.conf for the upstreams in the environment (deploy/gateway/gateway.env)."""
+    routes = current_app.extensions["embudo_routes"]
+    if write:
+        gateway.write(routes)
+        return
+    try:
+        click.echo(gateway.nginx(routes, os.environ), nl=False)
+    except gateway.GatewayProblem as error:
+        raise click.ClickException(str(error)) from None
 
 
 @ops.command("migration")
