@@ -15,11 +15,11 @@ from app.leads import mapping
 from app.leads.commands.airtable_turns import Turn, heal, keep_turn, tell
 from app.leads.mapping import Mapped, differs
 from app.leads.models import AirtableConnection, AirtableLink, Lead
-from app.leads.providers import BATCH, Record, Write
+from app.leads.providers import Record, Write
 from app.leads.queries import airtable as queries
 
-LOOK = 100
-"""Due links looked at to fill one batch: many need no call."""
+PLANNED = 50
+"""Records planned at a time: five calls, little more than a second's work that another may have to repeat."""
 
 ROUTED = 500
 """Links without a table that are given one at a time."""
@@ -53,7 +53,7 @@ class Removal:
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """What to do next; both empty: nothing is due any more."""
+    """What to do next, some calls' worth; both empty: nothing is due any more."""
 
     writes: Sequence[Planned] = ()
     removals: Sequence[Removal] = ()
@@ -83,8 +83,8 @@ def route_new() -> int:
     return len(links)
 
 
-def next_batch(turn: Turn) -> Batch:
-    """The next records to write or delete, at most ten of each; settles on the way what needs no call."""
+def next_batch(turn: Turn, *, but: Sequence[str] = ()) -> Batch:
+    """The next records to write or delete; settles on the way what needs no call. but: leads that are under way."""
     keep_turn(turn)
     now = utcnow()
     rules = queries.rules() if turn.many else []
@@ -94,9 +94,10 @@ def next_batch(turn: Turn) -> Batch:
             .where(
                 AirtableLink.connection_id == turn.connection_id,
                 AirtableLink.due_at <= now,
+                AirtableLink.lead_id.not_in(but),
             )
             .order_by(AirtableLink.due_at, AirtableLink.lead_id)
-            .limit(LOOK)
+            .limit(PLANNED)
             .with_for_update()
             .execution_options(populate_existing=True)
         ).all()
@@ -106,8 +107,6 @@ def next_batch(turn: Turn) -> Batch:
         writes: list[Planned] = []
         removals: list[Removal] = []
         for link in links:
-            if len(writes) == BATCH or len(removals) == BATCH:
-                break
             lead = leads.get(link.lead_id)
             if lead is None or lead.deleted_at is not None:
                 removals += _forget(link, turn)

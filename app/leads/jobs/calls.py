@@ -8,7 +8,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from contextvars import copy_context
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from app.kit import telemetry
 from app.kit.db import db, transaction
@@ -57,6 +61,24 @@ def closed_key(base_id: str) -> str:
     return f"embudo:airtable:closed:{base_id}"
 
 
+@dataclass(frozen=True)
+class Flight(Generic[T]):
+    """A call under way."""
+
+    base_id: str
+    guard: ExitStack
+    future: Future[T]
+
+    def result(self) -> T:
+        """What came of it. Raises ProviderError."""
+        with self.guard:
+            try:
+                return self.future.result()
+            except RateLimited as error:
+                _close(self.base_id, error.retry_after or PENALTY_SECONDS)
+                raise
+
+
 class Calls:
     """Makes a turn's calls. made: how many since `take` was last asked; they are counted with what they brought."""
 
@@ -65,6 +87,7 @@ class Calls:
         self.api = api or Airtable(turn.token, endpoint=turn.endpoint)
         self._made = 0
         self._checked = False
+        self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="airtable")
 
     def take(self) -> int:
         """How many calls were made since the last time, to be counted."""
@@ -73,18 +96,26 @@ class Calls:
 
     def __call__(self, work: Callable[[AirtableApi], T]) -> T:
         """One call, when its turn has come. Raises ProviderError."""
-        return self.elsewhere(self.turn.base_id, self.api, work)
+        return self.start(work).result()
 
     def elsewhere(self, base_id: str, api: AirtableApi, work: Callable[[AirtableApi], T]) -> T:
         """The same in another base."""
+        return self.start(work, base_id=base_id, api=api).result()
+
+    def start(
+        self, work: Callable[[AirtableApi], T], *, base_id: str | None = None, api: AirtableApi | None = None
+    ) -> Flight[T]:
+        """Begin a call when its turn has come, so that what came before can be recorded while it is under way."""
+        base_id, api = base_id or self.turn.base_id, api or self.api
         _await(base_id)
-        with breaker(f"airtable:{base_id}"):
-            self._made += 1
-            try:
-                return work(api)
-            except RateLimited as error:
-                _close(base_id, error.retry_after or PENALTY_SECONDS)
-                raise
+        guard = ExitStack()
+        guard.enter_context(breaker(f"airtable:{base_id}"))
+        self._made += 1
+        return Flight(base_id, guard, self._threads.submit(copy_context().run, work, api))
+
+    def close(self) -> None:
+        """Wait for a call that is still under way; nobody will record it, so it will be repeated."""
+        self._threads.shutdown(wait=True)
 
     def check_schema(self, error: Permanent) -> None:
         """Look whether the table and its columns are still there; takes over new names.
@@ -193,6 +224,7 @@ def _close(base_id: str, seconds: float) -> None:
 
 def finish(calls: Calls, trouble: ProviderError | None) -> None:
     """End a turn, resting first when something was wrong."""
+    calls.close()
     with transaction():
         if trouble is not None:
             turns.hold(calls.turn, trouble)

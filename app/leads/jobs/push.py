@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from app.kit.db import transaction
 from app.kit.errors import Permanent, ProviderError
@@ -12,9 +12,9 @@ from app.leads.commands import airtable_push as commands
 from app.leads.commands import airtable_turns as turns
 from app.leads.commands.airtable_push import Batch, Planned, Removal
 from app.leads.commands.airtable_turns import LostTurn, Turn
-from app.leads.jobs.calls import SUSPECT, Calls, Stopped, finish
+from app.leads.jobs.calls import Calls, Stopped, finish
 from app.leads.jobs.pull import read_changes
-from app.leads.providers import BATCH
+from app.leads.providers import BATCH, AirtableApi, Record
 from app.leads.providers.airtable import Airtable
 
 DRAIN_SECONDS = 30.0
@@ -63,12 +63,11 @@ def _push(turn: Turn, calls: Calls, deadline: float) -> None:
     if _should_read(turn) and not read_changes(turn, calls):
         return
     while time.monotonic() < deadline:
+        _write_all(turn, calls, deadline)
         with transaction():
             batch = commands.next_batch(turn)
         if batch == Batch():
             return
-        if batch.writes:
-            _write(turn, calls, batch.writes)
         for removals in _by_table(batch.removals):
             _remove(turn, calls, removals)
     ring(JOB)
@@ -81,31 +80,59 @@ def _should_read(turn: Turn) -> bool:
     return turn.pulled_seconds > FRESH_SECONDS and bool(turn.webhook_id or turn.modified_name)
 
 
-def _write(turn: Turn, calls: Calls, planned: Sequence[Planned]) -> None:
-    """One call; when Airtable refuses the batch, its halves, until the one that is meant stands alone."""
-    try:
-        records = calls(
-            lambda api: api.upsert(
-                turn.base_id,
-                turn.table_id,
-                turn.id_column,
-                [item.write for item in planned],
-                typecast=turn.create_options,
-            )
-        )
-    except Permanent as error:
-        if error.code in SUSPECT:
-            calls.check_schema(error)
-        if len(planned) == 1:
-            with transaction():
-                commands.note_refused(turn, planned[0], error, calls=calls.take())
-            return
-        middle = len(planned) // 2
-        _write(turn, calls, planned[:middle])
-        _write(turn, calls, planned[middle:])
-        return
+def _write_all(turn: Turn, calls: Calls, deadline: float) -> None:
+    """Ten at a time; while a call is under way the one before is recorded and the next are planned."""
+    answered: tuple[Sequence[Planned], Sequence[Record]] | None = None
+    waiting = _plan(turn, (), deadline)
+    while waiting:
+        part, waiting = waiting[:BATCH], waiting[BATCH:]
+        flight = calls.start(_upsert(turn, part))
+        if answered is not None:
+            _record(turn, calls, *answered)
+            answered = None
+        waiting = waiting or _plan(turn, part, deadline)
+        try:
+            answered = part, flight.result()
+        except Permanent as error:
+            _refused(turn, calls, part, error)
+    if answered is not None:
+        _record(turn, calls, *answered)
+
+
+def _plan(turn: Turn, under_way: Sequence[Planned], deadline: float) -> Sequence[Planned]:
+    if time.monotonic() > deadline:
+        return ()
+    with transaction():
+        return commands.next_batch(turn, but=[item.lead_id for item in under_way]).writes
+
+
+def _upsert(turn: Turn, planned: Sequence[Planned]) -> Callable[[AirtableApi], list[Record]]:
+    writes = [item.write for item in planned]
+    return lambda api: api.upsert(
+        turn.base_id, turn.table_id, turn.id_column, writes, typecast=turn.create_options
+    )
+
+
+def _record(turn: Turn, calls: Calls, planned: Sequence[Planned], records: Sequence[Record]) -> None:
     with transaction():
         commands.note_written(turn, planned, records, calls=calls.take())
+
+
+def _refused(turn: Turn, calls: Calls, planned: Sequence[Planned], error: Permanent) -> None:
+    """Airtable names no record when it refuses a batch: try its halves, until the one that is meant stands alone."""
+    calls.check_schema(error)
+    if len(planned) == 1:
+        with transaction():
+            commands.note_refused(turn, planned[0], error, calls=calls.take())
+        return
+    middle = len(planned) // 2
+    for half in (planned[:middle], planned[middle:]):
+        try:
+            records = calls(_upsert(turn, half))
+        except Permanent as smaller:
+            _refused(turn, calls, half, smaller)
+        else:
+            _record(turn, calls, half, records)
 
 
 def _by_table(removals: Sequence[Removal]) -> list[list[Removal]]:

@@ -6,8 +6,9 @@ are those of Airtable's field model (airtable.com/developers/web/api/field-model
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 LEAD_FIELDS: Mapping[str, str] = {
@@ -87,7 +88,7 @@ class Mapped:
     column_name: str = ""
     type: str = "singleLineText"
     direction: str = "both"
-    options: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def goes_out(self) -> bool:

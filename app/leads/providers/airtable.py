@@ -227,7 +227,7 @@ def read_column(item: dict[str, Any]) -> Column:
     )
 
 
-def _record(item: dict[str, Any]) -> Record:
+def _record(item: Any) -> Record:
     return Record(id=item["id"], cells=item.get("fields", {}))
 
 
