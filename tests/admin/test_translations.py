@@ -32,6 +32,12 @@ SAME = {
     "Color", "Token", "URL", "Base", "E-mail",
 }  # fmt: skip
 
+OWN_NAMES = {"Embudo", "English", "Español"}
+"""The product, and each language as it calls itself where one chooses it."""
+
+DATA = {"/admin/stages/list/": {"Lost"}}
+"""Path → what stands there in both languages at once: stages have a name in each."""
+
 SHORT = 4
 """Words below this length ("No", "To") stand in any language's text."""
 
@@ -132,7 +138,7 @@ def test_no_page_speaks_the_other_language(
     compile_catalogues()
     both = [pair for pair in pairs(spanish) if pair[0] != pair[1] and pair[0] not in SAME]
     known = {pair[1 - other] for pair in both}
-    foreign = {pair[other] for pair in both if len(pair[other]) >= SHORT} - known
+    foreign = {pair[other] for pair in both if len(pair[other]) >= SHORT} - known - OWN_NAMES
     assert admin.get(f"/lang/{language}").status_code == 302
     home = admin.get("/").text
     assert f'<html lang="{language}">' in home
@@ -142,6 +148,6 @@ def test_no_page_speaks_the_other_language(
     for path in [*sidebar, *FORMS]:
         answer = admin.get(path)
         assert answer.status_code == 200, path
-        if wrong := says(answer.text) & foreign:
+        if wrong := (says(answer.text) & foreign) - DATA.get(path, set()):
             found[path] = sorted(wrong)
     assert found == {}
