@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import psycopg
 import pytest
 from flask import Flask
@@ -26,6 +27,12 @@ from app.kit.redis_server import ensure
 from config import Config
 
 services.load_models(services.SERVICES.values())
+
+# The same examples at every run, and no judgement about how fast a shared machine makes them.
+hypothesis.settings.register_profile(
+    "embudo", deadline=None, derandomize=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("embudo")
 
 pytest_plugins = ["tests.left_out"]
 
