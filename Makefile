@@ -72,7 +72,7 @@ bench: dev-deps build ## benchmarks, each against its floor measured in the same
 	$(BIN)/python -m bench $(ARGS)
 
 browser: dev-deps build ## the tests in a real browser (Chromium), which also make docs/screenshots
-	EMBUDO_TEST_BROWSER=1 $(BIN)/python -m pytest tests/browser $(ARGS)
+	EMBUDO_TEST_BROWSER=1 EMBUDO_SCREENSHOTS=1 $(BIN)/python -m pytest tests/browser $(ARGS)
 
 # --- changing things -------------------------------------------------------------------------------------------------
 

@@ -297,9 +297,7 @@ class _Reader:
         }
 
     def mail_providers(self) -> tuple[str, ...]:
-        names = tuple(
-            name.strip().lower() for name in self.text("MAIL_PROVIDERS").split(",") if name.strip()
-        )
+        names = tuple(name.strip().lower() for name in self.text("MAIL_PROVIDERS").split(",") if name.strip())
         for name in sorted(set(names) - set(MAIL_PROVIDERS)):
             self.problems.append(
                 f"MAIL_PROVIDERS names “{name}”, which is no way out; known are {', '.join(MAIL_PROVIDERS)}."

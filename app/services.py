@@ -121,7 +121,7 @@ def load_models(services: Iterable[Service]) -> None:
 
 def blueprints(services: Iterable[Service]) -> list[Any]:
     """The HTTP doors of these services: `bp` of their api and callbacks modules."""
-    found = []
+    found: list[Any] = []
     for service in services:
         for name in ("callbacks", "api"):
             module = part(service, name)

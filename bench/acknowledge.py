@@ -60,7 +60,7 @@ def webhook(number: int, text: str = "Hola, quiero información 😊") -> bytes:
                 "timestamp": str(int(time.time())),
                 "type": "text",
                 "text": {"body": text},
-            }  # fmt: skip
+            }
         ],
     }
     entry = {"id": "8856996819413533", "changes": [{"value": value, "field": "messages"}]}

@@ -93,9 +93,12 @@ def _send(made: Installation) -> dict[str, float]:
 
     with ThreadPoolExecutor(8) as pool:
         begin = time.monotonic()
+        sent = []
         for number in range(PER_SECOND * SECONDS):
             time.sleep(max(0.0, begin + number / PER_SECOND - time.monotonic()))
-            pool.submit(one, number)
+            sent.append(pool.submit(one, number))
+    for item in sent:
+        item.result()
     return acknowledged
 
 

@@ -41,5 +41,7 @@ def post_fork(server, worker):  # type: ignore[no-untyped-def]  # noqa: ANN001, 
     from app.kit.db import dispose_engines
 
     application = worker.app.wsgi()
-    if "sqlalchemy" in getattr(application, "extensions", {}):  # the benchmarks' floor runs under this file too
+    if "sqlalchemy" in getattr(
+        application, "extensions", {}
+    ):  # the benchmarks' floor runs under this file too
         dispose_engines(application, close=False)

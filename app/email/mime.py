@@ -13,7 +13,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from email.header import Header
 from email.utils import format_datetime, formataddr, parseaddr
 from functools import lru_cache
 
@@ -23,9 +22,13 @@ LINE = 76
 HEADER_LINE = 998
 """Longest line that servers must take (RFC 5322 §2.1.1)."""
 
+WORD_BYTES = 45
+"""Bytes of text in an encoded word: with its frame 72 characters of the 75 allowed (RFC 2047 §2)."""
+
+_WORD_START, _WORD_END = "=?utf-8?b?", "?="
+_ASCII = bytes(range(128))
 _CRLF = "\r\n"
 _FORBIDDEN = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-_LINE_END = re.compile(r"\r\n|\r|\n")
 _HEADER_NAME = re.compile(r"[!-9;-~]+")
 _ADDRESS = re.compile(r"[^\s<>()\[\],;:\\\"@\x00-\x20\x7f]+@(?:[A-Za-z0-9-]+\.)*[A-Za-z0-9-]+")
 
@@ -52,7 +55,7 @@ class Letter:
     @property
     def sender_address(self) -> str:
         """The bare address of the sender, for the envelope."""
-        return parseaddr(self.sender)[1]
+        return _parsed(self.sender)[1]
 
     @property
     def message_id(self) -> str:
@@ -91,10 +94,11 @@ def build(letter: Letter) -> bytes:
 
 def _part(subtype: str, text: str, boundary: bytes) -> bytes:
     """A text part with its headers. Neither quoted-printable nor base64 can hold a boundary of ours."""
-    data = _CRLF.join(_LINE_END.split(text.rstrip("\r\n"))).encode() + b"\r\n"
+    lines = text.replace(_CRLF, "\n").replace("\r", "\n").rstrip("\n")
+    data = f"{lines}\n".replace("\n", _CRLF).encode()
     if data.isascii() and (not boundary or boundary not in data) and _fits(data):
         encoding, body = b"7bit", data
-    elif sum(byte > 126 for byte in data[:4000]) * 3 > min(len(data), 4000):
+    elif len(data.translate(None, _ASCII)) * 3 > len(data):
         encoding, body = b"base64", base64.encodebytes(data).replace(b"\n", b"\r\n")
     else:
         encoding, body = b"quoted-printable", binascii.b2a_qp(data, istext=True)
@@ -120,7 +124,7 @@ def _header(name: str, value: str) -> str:
         return line
     longest = max(map(len, value.split()), default=0)
     if not value.isascii() or (name == "Subject" and longest > LINE):
-        return f"{name}: {Header(value, 'utf-8', LINE, name).encode(linesep=_CRLF)}"
+        return f"{name}: {_encoded(value, LINE - len(name) - 2)}"
     if longest > HEADER_LINE - len(name) - 2:
         raise ValueError("a header is too long")
     return _folded(line)
@@ -139,12 +143,35 @@ def _folded(line: str) -> str:
     return _CRLF.join([*done, current])
 
 
+def _encoded(text: str, room: int) -> str:
+    """Encoded words of RFC 2047, base64, none longer than it allows; room: characters left in the first line."""
+    done: list[str] = []
+    piece = b""
+    most = (room - len(_WORD_START) - len(_WORD_END)) // 4 * 3
+    for char in text:
+        data = char.encode()
+        if len(piece) + len(data) > most:
+            done.append(_word(piece))
+            piece = b""
+            most = WORD_BYTES
+        piece += data
+    return f"{_CRLF} ".join([*done, _word(piece)])
+
+
+def _word(data: bytes) -> str:
+    return _WORD_START + base64.b64encode(data).decode() + _WORD_END
+
+
+@lru_cache(maxsize=64)
+def _parsed(sender: str) -> tuple[str, str]:
+    return parseaddr(sender)
+
+
 @lru_cache(maxsize=64)
 def _from(sender: str) -> str:
-    name, address = parseaddr(_clean(sender))
+    name, address = _parsed(_clean(sender))
     if not name.isascii():
-        words = Header(name, "utf-8", LINE, "From").encode(linesep=_CRLF)
-        return f"From: {words}{_CRLF} <{_bare(address)}>"
+        return f"From: {_encoded(name, LINE - 6)}{_CRLF} <{_bare(address)}>"
     shown = formataddr((name, _bare(address)))
     return f"From: {shown}" if len(shown) < LINE else "From: " + f"{_CRLF} <".join(shown.rsplit(" <", 1))
 

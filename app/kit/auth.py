@@ -216,7 +216,11 @@ def _load(digest: str) -> tuple[Principal | None, float]:
     now = db.utcnow()
     with db.engine_of(db.PLATFORM).connect() as connection:
         row = connection.execute(select(ApiKey.__table__).where(ApiKey.digest == digest)).mappings().first()
-    if row is None or row["revoked_at"] is not None or (row["expires_at"] is not None and row["expires_at"] <= now):
+    if (
+        row is None
+        or row["revoked_at"] is not None
+        or (row["expires_at"] is not None and row["expires_at"] <= now)
+    ):
         return None, KEY_CACHE_SECONDS
     if row["last_used_at"] is None or (now - row["last_used_at"]).total_seconds() > USED_EVERY_SECONDS:
         _note_use(row["id"], now)
@@ -257,7 +261,9 @@ def create_key(
         problems.append(problem("/scopes", "required", "Choose at least one scope."))
     for scope in wanted:
         if scope not in SCOPES:
-            problems.append(problem("/scopes", "unknown_scope", "There is no scope “%(scope)s”.", scope=scope))
+            problems.append(
+                problem("/scopes", "unknown_scope", "There is no scope “%(scope)s”.", scope=scope)
+            )
     if expires_at is not None and expires_at <= db.utcnow() + timedelta(seconds=1):
         problems.append(problem("/expires_at", "in_the_past", "The expiry must lie in the future."))
     if problems:

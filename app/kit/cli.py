@@ -38,7 +38,7 @@ def setup() -> None:
         for bind in migrate.upgrade_all():
             click.echo(f"database {bind}: brought to {migrate.head(bind)}")
         current_app.extensions["embudo_setup"]()
-        made = current_app.extensions["embudo_setup_security"](current_app._get_current_object())
+        made = current_app.extensions["embudo_setup_security"](current_app)
     if made is not None:
         username, password = made
         click.echo(f"administrator: {username} / {password}")

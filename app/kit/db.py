@@ -113,7 +113,8 @@ def bind_base(bind: str) -> type[Any]:
 
 def metadata_of(bind: str) -> MetaData:
     """The tables of a bind, as far as their models are imported."""
-    return bind_base(bind).metadata
+    metadata: MetaData = bind_base(bind).metadata
+    return metadata
 
 
 def init_db(app: Flask) -> None:
@@ -284,19 +285,17 @@ def insert_once(table: Any, values: Mapping[str, Any], index_elements: Sequence[
     dialect = session.get_bind(clause=table).dialect.name
     insert = (postgresql if dialect == "postgresql" else sqlite).insert(table).values(**values)
     # SQLAlchemy drops an INSERT's row count unless asked; it would then be -1, which is true, on PostgreSQL.
-    result = session.execute(
+    result: Any = session.execute(
         insert.on_conflict_do_nothing(index_elements=list(index_elements)),
         execution_options={"preserve_rowcount": True},
     )
-    return result.rowcount == 1
+    return bool(result.rowcount == 1)
 
 
 Row = TypeVar("Row")
 
 
-def claim(
-    model: type[Row], *where: Any, order_by: Sequence[Any], limit: int, lease: timedelta
-) -> list[Row]:
+def claim(model: type[Row], *where: Any, order_by: Sequence[Any], limit: int, lease: timedelta) -> list[Row]:
     """Take rows for yourself until `lease` is over; what another has claimed is left to them.
 
     model needs a column `claimed_until`. Call inside transaction(), work after it, record in another. On

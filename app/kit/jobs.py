@@ -75,7 +75,8 @@ def nudge_key(service: str) -> str:
 
 def nudge(service: str, what: str) -> None:
     """Wake a service's relay after commit. Losing this costs the seconds until the next sweep."""
-    db.after_commit(f"nudge:{service}:{what}", lambda client=redis(): _push(client, service, what))
+    client = redis()
+    db.after_commit(f"nudge:{service}:{what}", lambda: _push(client, service, what))
 
 
 def _push(client: Any, service: str, what: str) -> None:

@@ -52,7 +52,9 @@ def config_of(bind: str, connection: Connection | None = None) -> Config:
     config.set_main_option("version_locations", str(HISTORY / "versions" / bind))
     config.set_main_option("path_separator", "os")
     config.set_main_option("file_template", "%%(rev)s_%%(slug)s")
-    config.attributes.update(bind=bind, connection=connection, metadata=current_app.extensions["embudo_metadata"][bind])
+    config.attributes.update(
+        bind=bind, connection=connection, metadata=current_app.extensions["embudo_metadata"][bind]
+    )
     return config
 
 
@@ -121,7 +123,9 @@ def new_revision(bind: str, message: str) -> None:
     """Write the next numbered file of a bind's history from the differences."""
     number = len(list((HISTORY / "versions" / bind).glob(f"{bind}_[0-9]*.py"))) + 1
     with db.engine_of(bind).connect() as connection:
-        command.revision(config_of(bind, connection), message=message, autogenerate=True, rev_id=f"{bind}_{number:04d}")
+        command.revision(
+            config_of(bind, connection), message=message, autogenerate=True, rev_id=f"{bind}_{number:04d}"
+        )
 
 
 @contextmanager

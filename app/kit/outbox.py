@@ -75,7 +75,7 @@ def received() -> Received:
 def outbox_tables(base: Any, service: str) -> tuple[Any, Any]:
     """Declare the outbox and inbox of a service on its base; called once, in the service's models."""
 
-    class Outbox(base):  # type: ignore[misc]
+    class Outbox(base):
         """Events of this service, until every listener has handled them."""
 
         __tablename__ = f"{service}_outbox"
@@ -101,7 +101,7 @@ def outbox_tables(base: Any, service: str) -> tuple[Any, Any]:
             ),
         )
 
-    class Inbox(base):  # type: ignore[misc]
+    class Inbox(base):
         """Events this service has handled, or failed to handle."""
 
         __tablename__ = f"{service}_inbox"

@@ -135,7 +135,9 @@ def _guarded(work: Callable[..., Any], *args: Any) -> Any:
         return work(*args)
     except (RedisError, DBAPIError, Temporary) as error:
         db.db.session.rollback()
-        log.warning("relay step failed, the next sweep tries again", step=work.__name__, error=type(error).__name__)
+        log.warning(
+            "relay step failed, the next sweep tries again", step=work.__name__, error=type(error).__name__
+        )
         return None
 
 

@@ -54,7 +54,9 @@ class BreakerOpen(Temporary):
 
 
 @contextmanager
-def breaker(name: str, *, failures: int = FAILURES_TO_OPEN, open_seconds: float = OPEN_SECONDS) -> Iterator[None]:
+def breaker(
+    name: str, *, failures: int = FAILURES_TO_OPEN, open_seconds: float = OPEN_SECONDS
+) -> Iterator[None]:
     """Guard calls to `name`; raises BreakerOpen at once while it is open.
 
     Temporary and Unknown outcomes count as failures, except RateLimited (the neighbour works, we are too fast).
@@ -72,7 +74,9 @@ def breaker(name: str, *, failures: int = FAILURES_TO_OPEN, open_seconds: float 
     except RateLimited:
         raise
     except (Temporary, Unknown) as error:
-        _note_failure(name, opened, pause, count, failures, open_seconds, at_once=isinstance(error, Misconfigured))
+        _note_failure(
+            name, opened, pause, count, failures, open_seconds, at_once=isinstance(error, Misconfigured)
+        )
         raise
     except ProviderError:
         _note_answer(opened, pause, count)
@@ -151,4 +155,4 @@ def paused(name: str) -> float:
 def backoff(attempt: int, steps: Sequence[float]) -> float:
     """Seconds until the next try after failure number `attempt` (from 1): the step ± 20 %, the last one goes on."""
     step = steps[min(max(attempt, 1), len(steps)) - 1]
-    return step * random.uniform(0.8, 1.2)  # noqa: S311 (jitter)
+    return step * random.uniform(0.8, 1.2)

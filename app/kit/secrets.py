@@ -23,8 +23,13 @@ class Undecryptable(RuntimeError):
 
 
 def _fernet() -> MultiFernet:
-    keys = [current_app.config["SECRET_KEY"], *filter(None, current_app.config.get("SECRET_KEY_OLD", "").split(","))]
-    return MultiFernet([Fernet(base64.urlsafe_b64encode(derived_key("stored credentials", key))) for key in keys])
+    keys = [
+        current_app.config["SECRET_KEY"],
+        *filter(None, current_app.config.get("SECRET_KEY_OLD", "").split(",")),
+    ]
+    return MultiFernet(
+        [Fernet(base64.urlsafe_b64encode(derived_key("stored credentials", key))) for key in keys]
+    )
 
 
 def derived_key(purpose: str, secret: str | None = None) -> bytes:

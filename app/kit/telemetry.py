@@ -126,7 +126,11 @@ def configure_logging(level: str = "INFO", *, as_json: bool = True) -> None:
     for name, quiet in NOISE.items():
         logging.getLogger(name).setLevel(quiet)
     structlog.configure(
-        processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
@@ -135,7 +139,9 @@ def configure_logging(level: str = "INFO", *, as_json: bool = True) -> None:
 
 def get_logger(service: str) -> Any:
     """A logger whose lines carry `service`: ``log.info("lead created", lead_id=…)``."""
-    return structlog.stdlib.get_logger(f"embudo.{service}", service=service)  # bound when used: set-up comes later
+    return structlog.stdlib.get_logger(
+        f"embudo.{service}", service=service
+    )  # bound when used: set-up comes later
 
 
 @contextmanager
@@ -152,4 +158,6 @@ def bound(*, request_id: str | None = None, **fields: Any) -> Iterator[None]:
 
 def init_telemetry(app: Flask) -> None:
     """Configure logs as the app's configuration says."""
-    configure_logging(app.config.get("LOG_LEVEL", "INFO"), as_json=app.config.get("LOG_FORMAT", "json") == "json")
+    configure_logging(
+        app.config.get("LOG_LEVEL", "INFO"), as_json=app.config.get("LOG_FORMAT", "json") == "json"
+    )

@@ -57,7 +57,7 @@ CLOSING: Final = {"raw": re.compile(r"\{%-?\s*endraw\s*-?%\}"), "doc": re.compil
 BLANKS: Final = re.compile(rf"\s{{{MAX_BLANKS}}}")
 
 
-class LiquidProblem(Exception):  # noqa: N818 - the word users see
+class LiquidProblem(Exception):
     """A template that cannot be parsed or rendered. message: an English sentence; line: 1-based, None if
     unknown."""
 

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchem
 from app.contracts.problems import problem
 from app.kit.auth import current, needs
 from app.kit.db import db, transaction
-from app.kit.errors import Invalid, PreconditionRequired
+from app.kit.errors import Invalid, NotFound, PreconditionRequired
 from app.kit.rest import (
     Body,
     Moment,
@@ -234,9 +234,7 @@ def index(query: LeadQuery) -> dict[str, Any]:
                 raise ValueError("cursor of another order")
             after = lists.position_from(query.sort, given[1:])
         except ValueError:
-            raise Invalid(
-                [problem("/cursor", "bad_cursor", "This cursor does not belong to this list.")]
-            ) from None
+            raise _bad_cursor() from None
     rows, further = lists.page(query.filters(), by=current(), sort=query.sort, after=after, limit=query.limit)
     return {
         "items": [cached.as_document(lead) for lead in rows],
@@ -317,7 +315,12 @@ def restore(lead_id: str) -> Response:
 def events(lead_id: str, query: PageQuery) -> dict[str, Any]:
     """Newest first."""
     given = decode_cursor(query.cursor, 1)
-    before = cached.canonical(str(given[0])) if given else None
+    before = None
+    if given is not None:
+        try:
+            before = cached.canonical(str(given[0]))
+        except NotFound:
+            raise _bad_cursor() from None
     lines = funnel.timeline(lead_id, current(), before=before, limit=query.limit + 1)
     shown = lines[: query.limit]
     return {
@@ -349,6 +352,10 @@ def write_note(lead_id: str, body: NoteIn) -> Response:
 def stages() -> dict[str, Any]:
     """All of them, in order."""
     return {"items": [_stage(stage) for stage in funnel.stages()], "next": None}
+
+
+def _bad_cursor() -> Invalid:
+    return Invalid([problem("/cursor", "bad_cursor", "This cursor does not belong to this list.")])
 
 
 def _given(body: LeadIn) -> dict[str, Any]:

@@ -62,7 +62,12 @@ def test_the_document_of_a_service_alone_is_valid_and_tells_only_its_paths(name:
     done = subprocess.run(
         [sys.executable, "-c", DUMP],
         cwd=ROOT,
-        env={"SERVICES": name, "EMBUDO_INSTANCE": str(tmp_path), "PATH": "/usr/bin:/bin", "LOG_LEVEL": "ERROR"},
+        env={
+            "SERVICES": name,
+            "EMBUDO_INSTANCE": str(tmp_path),
+            "PATH": "/usr/bin:/bin",
+            "LOG_LEVEL": "ERROR",
+        },
         capture_output=True,
         text=True,
         check=False,
@@ -155,7 +160,9 @@ def test_component_names_are_legal_and_belong_to_one_model_each(told: dict[str, 
         if model.__module__.startswith("app.") and "[" not in model.__name__:
             models.setdefault(model.__name__, set()).add(model.__module__)
     used = told["components"]["schemas"]
-    assert {name: sorted(modules) for name, modules in models.items() if name in used and len(modules) > 1} == {}
+    assert {
+        name: sorted(modules) for name, modules in models.items() if name in used and len(modules) > 1
+    } == {}
 
 
 def _subclasses(model: type) -> Iterator[type]:

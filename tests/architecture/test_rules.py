@@ -58,7 +58,9 @@ def test_no_foreign_key_leaves_its_database(session_app: Flask) -> None:
         for metadata in metadatas:
             for table in metadata.tables.values():
                 for key in table.foreign_keys:
-                    assert key.column.table.name.startswith(migrate.prefixes(bind)), f"{table.name}.{key.parent.name}"
+                    assert key.column.table.name.startswith(migrate.prefixes(bind)), (
+                        f"{table.name}.{key.parent.name}"
+                    )
 
 
 @pytest.mark.parametrize("bind", ["platform", *SERVICES])
@@ -70,7 +72,10 @@ def test_every_history_has_one_head_and_says_all_that_the_models_say(app: Flask,
 
 @pytest.mark.parametrize("bind", ["platform", *SERVICES])
 def test_migration_files_are_numbered_without_gaps(bind: str) -> None:
-    numbers = sorted(int(re.search(r"_(\d{4})_", path.name)[1]) for path in (migrate.HISTORY / "versions" / bind).glob("*.py"))
+    numbers = sorted(
+        int(re.search(r"_(\d{4})_", path.name)[1])
+        for path in (migrate.HISTORY / "versions" / bind).glob("*.py")
+    )
     assert numbers == list(range(1, len(numbers) + 1))
 
 
@@ -84,7 +89,12 @@ def test_a_service_boots_alone_without_loading_the_others(name: str, tmp_path: P
     done = subprocess.run(
         [sys.executable, "-W", "error::DeprecationWarning", "-c", code],
         cwd=ROOT,
-        env={"SERVICES": name, "EMBUDO_INSTANCE": str(tmp_path), "PATH": "/usr/bin:/bin", "LOG_LEVEL": "ERROR"},
+        env={
+            "SERVICES": name,
+            "EMBUDO_INSTANCE": str(tmp_path),
+            "PATH": "/usr/bin:/bin",
+            "LOG_LEVEL": "ERROR",
+        },
         capture_output=True,
         text=True,
         check=False,

@@ -134,7 +134,7 @@ def test_a_talk_becomes_a_lead_and_a_welcome_mail(visit: Visit, pictures: Path) 
     expect(page.locator("main")).to_contain_text("lucia.prado@example.com", ignore_case=True)
 
     # The transcript, one click from the lead.
-    page.get_by_role("link", name=re.compile("conversation", re.IGNORECASE)).first.click()
+    page.locator("main").get_by_role("link", name=re.compile("conversation", re.IGNORECASE)).first.click()
     expect(page.locator("#bubbles")).to_contain_text("See catalogue")
     expect(page.locator("#bubbles")).to_contain_text("Which e-mail")
     visitor.picture(pictures / "conversation.png")

@@ -10,6 +10,7 @@ from flask import Flask
 from sqlalchemy import func, select
 
 from app.kit import db
+from app.whatsapp import demo
 
 NOWHERE = "http://127.0.0.1:9/hook"
 """An address at which nobody listens."""
@@ -22,12 +23,12 @@ PASSING = ("platform_api_key",)
 def known_ids(
     app: Flask, api: Callable[..., Any], drain: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> dict[str, str]:
-    """The demo's things: an id for every path parameter of the interface."""
+    """A thing of each kind: an id for every path parameter of the interface."""
     monkeypatch.setitem(app.config, "WEBHOOKS_ALLOW_PRIVATE", ("127.0.0.1",))
     with db.own_context():
-        app.extensions["embudo_demo"]()
-    drain()
+        demo.load_demo()
     key = api()
+    lead = key.post("/leads", json={"name": "Ana", "email": "ana@example.com"}).json["id"]
     endpoint = key.post("/webhooks", json={"url": NOWHERE, "events": ["*"]}).json
     delivery = key.post(f"/webhooks/{endpoint['id']}/test").json
     flow = key.get("/flows").json["items"][0]["id"]
@@ -37,7 +38,7 @@ def known_ids(
     drain()
     conversation = key.get("/conversations").json["items"][0]["id"]
     return {
-        "lead_id": key.get("/leads").json["items"][0]["id"],
+        "lead_id": lead,
         "flow_id": flow,
         "number": "1",
         "conversation_id": conversation,
@@ -63,7 +64,9 @@ def stored(app: Flask) -> Callable[[], dict[str, int]]:
                     for table in metadata.tables.values():
                         bind = table.metadata.info.get("bind_key") or db.PLATFORM
                         with db.engine_of(bind).connect() as connection:
-                            found[table.name] = connection.scalar(select(func.count()).select_from(table)) or 0
+                            found[table.name] = (
+                                connection.scalar(select(func.count()).select_from(table)) or 0
+                            )
         return found
 
     return count

@@ -107,7 +107,11 @@ def test_a_key_may_no_more_than_the_person_it_acts_for(
 
 
 def test_a_seller_s_key_sees_nothing_of_others(
-    app: Flask, api: Callable[..., Any], make_user: Callable[..., Any], known_ids: dict[str, str], stored: Stored
+    app: Flask,
+    api: Callable[..., Any],
+    make_user: Callable[..., Any],
+    known_ids: dict[str, str],
+    stored: Stored,
 ) -> None:
     key = api(user_id=make_user("seller").id)
     before = stored()

@@ -26,7 +26,10 @@ def an_event() -> object:
 
 
 def test_a_transaction_over_two_binds_is_refused_and_nothing_is_stored(app: Flask) -> None:
-    with pytest.raises(db.TwoBinds, match="“platform” and to “leads”|“leads” and to “platform”"), db.transaction() as s:
+    with (
+        pytest.raises(db.TwoBinds, match=r"“platform” and to “leads”|“leads” and to “platform”"),
+        db.transaction() as s,
+    ):
         s.add(a_key())
         s.flush()
         s.add(an_event())

@@ -36,7 +36,13 @@ def test_personal_data_and_keys_are_masked_inside_sentences(secret: str) -> None
 
 @pytest.mark.parametrize(
     "harmless",
-    ["2026-11-24T04:53:41", "01a20bd8-c478-70b0-9aa5-b585a9bfd738", "took 12345 ms", "status 200", "port 8080"],
+    [
+        "2026-11-24T04:53:41",
+        "01a20bd8-c478-70b0-9aa5-b585a9bfd738",
+        "took 12345 ms",
+        "status 200",
+        "port 8080",
+    ],
 )
 def test_ordinary_facts_stay_readable(harmless: str) -> None:
     assert masked(harmless) == harmless
@@ -75,7 +81,9 @@ def test_exception_texts_of_libraries_are_masked(lines: Callable[[], list[dict[s
     assert "no such user" in text
 
 
-def test_lines_carry_the_request_id_of_what_caused_the_work(lines: Callable[[], list[dict[str, Any]]]) -> None:
+def test_lines_carry_the_request_id_of_what_caused_the_work(
+    lines: Callable[[], list[dict[str, Any]]],
+) -> None:
     with telemetry.bound(request_id="abc12345", job="leads.x"):
         telemetry.get_logger("leads").info("inside")
     telemetry.get_logger("leads").info("outside")

@@ -112,7 +112,7 @@ def _letter(row: Row[Any], public_url: str) -> Letter:
     )
 
 
-def _hold_back(rows: Sequence[Row[Any]], now: datetime) -> list[Row[Any]]:
+def _hold_back(rows: Sequence[Any], now: datetime) -> list[Any]:
     """Settle the messages whose recipients get no mail of that kind; the others."""
     if not rows:
         return []
@@ -124,14 +124,14 @@ def _hold_back(rows: Sequence[Row[Any]], now: datetime) -> list[Row[Any]]:
         )
     ):
         scopes.setdefault(address, {})[scope] = reason
-    left = []
+    left: list[Any] = []
     for row in rows:
         held = scopes.get(row.to_ascii.lower(), {})
-        reason = held.get(ALL) or (held.get(MARKETING) if row.category == MARKETING else None)
-        if reason is None:
+        why = held.get(ALL) or (held.get(MARKETING) if row.category == MARKETING else None)
+        if why is None:
             left.append(row)
             continue
-        code = f"suppressed_{reason}"
+        code = f"suppressed_{why}"
         _update(
             update(Message)
             .where(Message.id == row.id)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import timedelta
+from typing import Any
 
 from sqlalchemy import delete, select
 
@@ -165,7 +166,7 @@ def _suppress(event: Told, message: Message) -> None:
 
 
 def _tell(event: Told, message: Message, *, advanced: bool) -> None:
-    about = {"message_id": message.id, "lead_id": message.lead_id}
+    about: dict[str, Any] = {"message_id": message.id, "lead_id": message.lead_id}
     if event.kind == words.UNSUBSCRIBED:
         outbox.publish(EmailUnsubscribed(**about, template=message.template))
     elif not advanced:

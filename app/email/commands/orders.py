@@ -65,5 +65,8 @@ def read_order(values: Mapping[str, Any], *, by: str) -> tuple[Order, list[Probl
     if len(read.get("lead_id", "")) > LEAD_ID_LENGTH:
         problems.append(problem("/lead_id", "too_long", "A lead's id has at most 36 characters."))
         del read["lead_id"]
+    if "\x00" in read.get("lead_id", ""):
+        problems.append(problem("/lead_id", "bad_id", "This is no id."))
+        del read["lead_id"]
     read["to"] = read.get("to", "")
     return Order(**read, exact_language="language" in read, by=by), problems

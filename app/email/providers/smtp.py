@@ -36,8 +36,6 @@ _TOO_FAST = re.compile(r"throttl|too many|rate.?limit|4\.7\.28|try again later",
 _NO_MAILBOX = re.compile(r"\b5\.1\.(?:1|2|3|6|10)\b")
 """RFC 3463 and RFC 7505: mailbox or domain unknown, address impossible, moved away, takes no mail at all."""
 
-_LINE_WITH_DOT = re.compile(rb"(?m)^\.")
-
 
 @dataclass(frozen=True, kw_only=True)
 class SmtpSettings:
@@ -200,7 +198,7 @@ class SmtpSender:
         if code != 354:
             raise _refusal(code, reply, at="message")
         # An error in here means that the end of the message never left: the server cannot have accepted it.
-        server.send(_LINE_WITH_DOT.sub(b"..", data) + (b"" if data.endswith(b"\r\n") else b"\r\n") + b".\r\n")
+        server.send(_stuffed(data) + (b"" if data.endswith(b"\r\n") else b"\r\n") + b".\r\n")
         assert server.sock is not None  # we have just written to it
         try:
             server.sock.settimeout(self._settings.timeout * ACCEPTANCE_FACTOR)
@@ -231,6 +229,12 @@ class SmtpSender:
             return
         if code != 250:
             self._drop()
+
+
+def _stuffed(data: bytes) -> bytes:
+    """With a dot before each line that begins with one (RFC 5321 §4.5.2)."""
+    stuffed = data.replace(b"\n.", b"\n..")
+    return b"." + stuffed if stuffed.startswith(b".") else stuffed
 
 
 def _refusal(code: int, reply: bytes, *, at: str) -> ProviderError:

@@ -116,7 +116,7 @@ def verify(
         if not isinstance(key, rsa.RSAPublicKey):
             raise Refused("The certificate has no RSA key.")
         signature = base64.b64decode(str(envelope.get("Signature") or ""), validate=True)
-        key.verify(signature, signed, padding.PKCS1v15(), _HASHES[version]())
+        key.verify(signature, signed, padding.PKCS1v15(), _HASHES[str(version)]())
     except (InvalidSignature, binascii.Error) as error:
         raise Refused("The signature is wrong.") from error
     return envelope

@@ -40,6 +40,9 @@ from app.kit.rest import idempotency, openapi
 BODY_BYTES = 1_000_000
 """The longest JSON body; doors with another need say so."""
 
+DEPTH = 50
+"""Levels of lists and objects in a body: far more than a flow has, far fewer than break those who read it later."""
+
 View = TypeVar("View", bound=Callable[..., Any])
 
 
@@ -136,9 +139,26 @@ def read_json(max_body: int = BODY_BYTES) -> Any:
         raise TooLarge(f"The body may have at most {max_body:,} bytes.")
     request.max_content_length = max_body
     try:
-        return orjson.loads(request.get_data())
+        found = orjson.loads(request.get_data())
     except orjson.JSONDecodeError as error:
         raise BadRequest(f"The body is not JSON: {error}.") from None
+    if _is_deeper(found, DEPTH):
+        raise BadRequest(f"The body is nested too deeply: JSON of more than {DEPTH} levels is not read.")
+    return found
+
+
+def _is_deeper(value: Any, depth: int) -> bool:
+    level = [value]
+    for _ in range(depth):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        if not level:
+            return False
+    return any(isinstance(item, dict | list) for item in level)
 
 
 def _validated(model: type[BaseModel], data: Any, what: str) -> BaseModel:

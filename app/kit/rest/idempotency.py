@@ -37,7 +37,7 @@ class _Again(Exception):
 def idempotency_table(base: Any, service: str) -> Any:
     """Declare the table of answered keys on a service's base; called once, in the service's models."""
 
-    class Idempotency(base):  # type: ignore[misc]
+    class Idempotency(base):
         """Answers by Idempotency-Key."""
 
         __tablename__ = f"{service}_idempotency"

@@ -16,7 +16,7 @@ from flask import Flask, current_app
 from pydantic import BaseModel, Field
 from spectree import Response as Answers
 from spectree import SecurityScheme, SpecTree
-from spectree.models import SecureType, SecuritySchemeData
+from spectree.models import InType, SecureType, SecuritySchemeData
 from spectree.plugins.flask_plugin import FlaskPlugin
 
 from app.kit.rest import parts
@@ -188,7 +188,7 @@ def _made(app: Flask) -> dict[str, Any]:
                 data=SecuritySchemeData(
                     type=SecureType.API_KEY,
                     name="X-Api-Key",
-                    field_in="header",
+                    field_in=InType.HEADER,
                     description="The same key in a header of its own, for tools that cannot set Authorization.",
                 ),
             ),

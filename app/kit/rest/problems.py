@@ -26,7 +26,7 @@ log = telemetry.get_logger("kit")
 def localized(problem: Problem) -> str:
     """The problem's sentence in the language of the request."""
     text = gettext(problem.template)
-    return text % problem.params if problem.params else text
+    return str(text % problem.params if problem.params else text)
 
 
 def show_problem(problem: Problem) -> dict[str, Any]:

@@ -70,7 +70,7 @@ class FlowView(CommandView):
         "published_version": _l("Published"),
         "keywords": _l("Keywords"),
         "open": _l("Running"),
-        "completed": _l("Completed"),
+        "completed": _l("Finished"),
         "updated_at": _l("Changed"),
     }
     empty_text = _l("No flows yet. A flow is what the bot says and asks, drawn as a picture.")

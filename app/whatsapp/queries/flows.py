@@ -20,6 +20,9 @@ from app.whatsapp.models import COMPLETED, HANDED_OVER, OPEN, Conversation, Flow
 COMPILED_FLOWS = 256
 """Compiled versions a process keeps; compiling costs a hundred times more than a step."""
 
+LARGEST_NUMBER = 2**31 - 1
+"""What the column holds; the database breaks off at anything above."""
+
 _compiled: OrderedDict[tuple[str, int, str], CompiledFlow] = OrderedDict()
 _lock = Lock()
 
@@ -62,7 +65,7 @@ def flows(*, after: tuple[str, str] | None = None, limit: int = 500) -> list[Flo
 
 def version(flow_id: str, number: int) -> FlowVersion:
     """A published version; raises NotFound."""
-    row = db.session.get(FlowVersion, (flow_id, number))
+    row = db.session.get(FlowVersion, (flow_id, number)) if number <= LARGEST_NUMBER else None
     if row is None:
         raise NotFound("version", number)
     return row

@@ -365,7 +365,6 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_whatsapp_timer_due_at"), ["due_at"], unique=False)
 
 
-
 def downgrade() -> None:
     """Undo."""
     with op.batch_alter_table("whatsapp_timer", schema=None) as batch_op:

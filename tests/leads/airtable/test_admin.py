@@ -70,7 +70,7 @@ def test_a_table_is_connected_step_by_step_and_leads_go_into_it(admin: FlaskClie
     assert re.search(r'value="name" selected', fields)
     form = dict(re.findall(r'name="((?:f|d|o)\.[^"]+)"', fields) and [])
     for name, options in re.findall(
-        r'<select class="form-control" (?:id="[^"]*" )?name="([^"]+)"[^>]*>(.*?)</select>', fields, re.S
+        r'<select class="form-control" (?:id="[^"]*" )?name="([^"]+)"[^>]*>(.*?)</select>', fields, re.DOTALL
     ):
         chosen = re.search(r'<option value="([^"]*)" selected', options) or re.search(
             r"<option selected>([^<]*)", options

@@ -7,7 +7,7 @@ from datetime import date
 from typing import Any, Final
 
 import phonenumbers
-import re2  # type: ignore[import-untyped]
+import re2
 
 from app.whatsapp.engine.answers import READERS
 from app.whatsapp.engine.branching import OPERATORS, UNARY
@@ -219,7 +219,7 @@ def _case(where: str, index: int, case: dict[str, Any], checks: Checks) -> None:
         checks.add(
             where, "bad_pattern", "The pattern of case %(number)s cannot be read: %(reason)s.",
             number=index, reason=reason.decode("utf-8", "replace") if isinstance(reason, bytes) else
-            str(reason), )  # fmt: skip
+            str(reason) )  # fmt: skip
 
 
 def _capture_lead(node: dict[str, Any], checks: Checks) -> None:
