@@ -94,6 +94,7 @@ def test_a_flow_is_mended_in_the_designer_and_published(visit: Visit, pictures: 
     say(page, "Ana")
     hear(page, "What are you interested in?")
     page.locator(".em-toast").wait_for(state="detached")
+    page.get_by_role("button", name="Show everything").click()
     visitor.picture(pictures / "designer.png")
 
     # What was published is what is there after a reload.
