@@ -10,7 +10,8 @@ from flask import Flask
 from sqlalchemy import func, select
 
 from app.kit import db
-from app.whatsapp import demo
+from app.email import demo as mails
+from app.whatsapp import demo as flows
 
 NOWHERE = "http://127.0.0.1:9/hook"
 """An address at which nobody listens."""
@@ -26,7 +27,8 @@ def known_ids(
     """A thing of each kind: an id for every path parameter of the interface."""
     monkeypatch.setitem(app.config, "WEBHOOKS_ALLOW_PRIVATE", ("127.0.0.1",))
     with db.own_context():
-        demo.load_demo()
+        flows.load_demo()
+        mails.load_demo()
     key = api()
     lead = key.post("/leads", json={"name": "Ana", "email": "ana@example.com"}).json["id"]
     endpoint = key.post("/webhooks", json={"url": NOWHERE, "events": ["*"]}).json
