@@ -87,20 +87,20 @@ def test_a_flow_is_mended_in_the_designer_and_published(visit: Visit, pictures: 
     expect(page.locator(".em-toast")).to_contain_text("Version 2 is live")
     page.keyboard.press("Escape")
 
-    # The draft talks beside the canvas, where the step it stands on is marked.
+    # What was published is what is there after a reload.
+    page.reload()
+    expect(nodes).to_have_count(before + 2)
+    expect(page.locator(".fd-pill")).to_have_text("Published v2")
+
+    # The draft talks beside the canvas, where the step it stands on is marked and in sight.
     page.get_by_role("button", name="Try it").click()
     hear(page, "What is your name?")
     expect(page.locator(".fd-node.is-current")).to_contain_text("ask_name")
     say(page, "Ana")
     hear(page, "What are you interested in?")
-    page.locator(".em-toast").wait_for(state="detached")
-    page.get_by_role("button", name="Show everything").click()
+    expect(page.locator(".fd-node.is-current")).to_contain_text("ask_interest")
+    expect(page.locator(".fd-node.is-current")).to_be_in_viewport()
     visitor.picture(pictures / "designer.png")
-
-    # What was published is what is there after a reload.
-    page.reload()
-    expect(nodes).to_have_count(before + 2)
-    expect(page.locator(".fd-pill")).to_have_text("Published v2")
 
 
 def test_a_talk_becomes_a_lead_and_a_welcome_mail(visit: Visit, pictures: Path) -> None:
@@ -119,6 +119,7 @@ def test_a_talk_becomes_a_lead_and_a_welcome_mail(visit: Visit, pictures: Path) 
     hear(page, "does not look right")
     say(page, "Lucia.Prado@Example.com")
     expect(page.locator(".ch-log")).to_contain_text("lucia.prado@example.com", ignore_case=True)
+    expect(page.locator(".ch-typing")).to_have_count(0)
     expect(page.locator(".ch-bubble--bot").last).not_to_contain_text("does not look right")
     visitor.picture(pictures / "simulator.png")
 
@@ -155,7 +156,7 @@ def test_a_talk_becomes_a_lead_and_a_welcome_mail(visit: Visit, pictures: Path) 
 
 
 def test_cards_move_by_mouse_and_by_keyboard_and_stay_there(visit: Visit, pictures: Path) -> None:
-    visitor = visit(size=ROOMY)
+    visitor = visit()
     page = visitor.go("/admin/board/")
     visitor.picture(pictures / "board.png")
 
