@@ -15,7 +15,7 @@ The view gets `body` and/or `query` and returns a model, a dict, (either, status
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import wraps
 from typing import Any, TypeVar
 
@@ -23,7 +23,7 @@ import orjson
 from flask import Blueprint, Response, current_app, g, request
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from app.contracts.problems import Problem
+from app.contracts.problems import Problem, problem
 from app.kit import auth
 from app.kit.errors import (
     BadRequest,
@@ -144,7 +144,28 @@ def read_json(max_body: int = BODY_BYTES) -> Any:
         raise BadRequest(f"The body is not JSON: {error}.") from None
     if _is_deeper(found, DEPTH):
         raise BadRequest(f"The body is nested too deeply: JSON of more than {DEPTH} levels is not read.")
+    unstorable = [
+        problem(where, "nul_character", "The text holds a NUL character.")
+        for where in _with_nul(found)
+    ]
+    if unstorable:
+        raise Invalid(unstorable)
     return found
+
+
+def _with_nul(value: Any, where: str = "") -> Iterator[str]:
+    """JSON pointers of the texts that PostgreSQL could not keep."""
+    if isinstance(value, str):
+        if "\0" in value:
+            yield where or "/"
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            if "\0" in key:
+                yield where or "/"
+            yield from _with_nul(inner, f"{where}/{key}")
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from _with_nul(inner, f"{where}/{index}")
 
 
 def _is_deeper(value: Any, depth: int) -> bool:
