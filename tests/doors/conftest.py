@@ -9,8 +9,8 @@ import pytest
 from flask import Flask
 from sqlalchemy import func, select
 
-from app.kit import db
 from app.email import demo as mails
+from app.kit import db
 from app.whatsapp import demo as flows
 
 NOWHERE = "http://127.0.0.1:9/hook"

@@ -92,7 +92,7 @@ def endpoint(
             _limit_rate()
             request.max_content_length = max_body
             if query is not None:
-                kwargs["query"] = _validated(query, request.args.to_dict(), "query")
+                kwargs["query"] = _validated(query, _storable(request.args.to_dict()), "query")
             if body is not None:
                 kwargs["body"] = _validated(body, read_json(max_body), "body")
             if request.method == "POST":
@@ -144,13 +144,16 @@ def read_json(max_body: int = BODY_BYTES) -> Any:
         raise BadRequest(f"The body is not JSON: {error}.") from None
     if _is_deeper(found, DEPTH):
         raise BadRequest(f"The body is nested too deeply: JSON of more than {DEPTH} levels is not read.")
+    return _storable(found)
+
+
+def _storable(value: Any) -> Any:
     unstorable = [
-        problem(where, "nul_character", "The text holds a NUL character.")
-        for where in _with_nul(found)
+        problem(where, "nul_character", "The text holds a NUL character.") for where in _with_nul(value)
     ]
     if unstorable:
         raise Invalid(unstorable)
-    return found
+    return value
 
 
 def _with_nul(value: Any, where: str = "") -> Iterator[str]:
@@ -162,7 +165,7 @@ def _with_nul(value: Any, where: str = "") -> Iterator[str]:
         for key, inner in value.items():
             if "\0" in key:
                 yield where or "/"
-            yield from _with_nul(inner, f"{where}/{key}")
+            yield from _with_nul(inner, f"{where}/{_escaped(key)}")
     elif isinstance(value, list):
         for index, inner in enumerate(value):
             yield from _with_nul(inner, f"{where}/{index}")
@@ -195,12 +198,16 @@ def problems_of(error: ValidationError) -> list[Problem]:
     """Pydantic's findings in our shape; the message is pydantic's, `where` a JSON pointer."""
     return [
         Problem(
-            where="/" + "/".join(str(part).replace("~", "~0").replace("/", "~1") for part in item["loc"]),
+            where="/" + "/".join(_escaped(str(part)) for part in item["loc"]),
             code=str(item["type"]),
             template=_sentence(item["msg"]),
         )
         for item in error.errors(include_url=False, include_context=False, include_input=False)
     ]
+
+
+def _escaped(name: str) -> str:
+    return name.replace("~", "~0").replace("/", "~1")
 
 
 def _sentence(message: str) -> str:
