@@ -105,7 +105,7 @@ def _connect_stand_in() -> list[str]:
     with transaction():
         row = settings.add_connection(name="Airtable (stand-in)", stand_in=True)
         settings.choose_table(row.id, base, table, plain_columns(table))
-        settings.change_connection(row.id, {"poll_minutes": 1})
+        settings.change_connection(row.id, {"poll_minutes": 2})
         settings.start(row.id)
     return ["a table in the local stand-in for Airtable"]
 

@@ -61,6 +61,17 @@ def note_email_unsubscribed(event: EmailUnsubscribed) -> None:
         record_email(event.lead_id, "email_unsubscribed", data, by=EMAIL)
 
 
+for _handler in (
+    note_email_sent,
+    note_email_failed,
+    note_email_bounced,
+    note_email_complained,
+    note_email_unsubscribed,
+):
+    # Most mail of a bulk is to no lead of ours: that is settled without a write.
+    _handler.wanted = lambda event: bool(event.lead_id)  # type: ignore[attr-defined]
+
+
 HANDLERS: dict[type[Event], Callable[[Any], None]] = {
     LeadCaptured: keep_captured,
     EmailSent: note_email_sent,

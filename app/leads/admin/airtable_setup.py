@@ -22,7 +22,8 @@ from app.leads.models import AirtableConnection
 from app.leads.queries import airtable as queries
 
 UNPROCESSABLE = 422
-CONDITIONS_SHOWN = 3
+CONDITIONS_SHOWN = 2
+"""Empty conditions under a rule; saved, there is room for more."""
 RULES_READ = 60
 
 T = TypeVar("T")
