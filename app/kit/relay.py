@@ -18,12 +18,13 @@ from sqlalchemy.exc import DBAPIError
 from app.kit import db, jobs, outbox, telemetry
 from app.kit.errors import Temporary
 from app.kit.redis_client import RedisError, connect, redis
+from app.kit.rest import idempotency
 
 SWEEP_SECONDS = 2.0
 """How often the databases are asked for due work: the longest a lost bell can cost."""
 
 PURGE_SECONDS = 3600.0
-"""How often confirmed events are forgotten."""
+"""How often confirmed events and old answers are forgotten."""
 
 HEARTBEAT_KEY = "embudo:relay"
 """Hash of service → unix time of the relay's last sweep; shown by the admin, watched by alerts."""
@@ -58,9 +59,15 @@ def run(app: Flask) -> None:
                 _guarded(_answer, item)
             if time.monotonic() - last_purge >= PURGE_SECONDS:
                 last_purge = time.monotonic()
-                for service in services:
-                    _guarded(outbox.purge, service)
+                _forget(services)
         log.info("relay stopped")
+
+
+def _forget(services: list[str]) -> None:
+    """What nobody will ask for again: confirmed events, answers that are too old to be repeated."""
+    for service in services:
+        _guarded(outbox.purge, service)
+        _guarded(idempotency.purge, service)
 
 
 def pass_once() -> int:

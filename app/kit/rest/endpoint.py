@@ -23,7 +23,7 @@ import orjson
 from flask import Blueprint, Response, current_app, g, request
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from app.contracts.problems import Problem, problem
+from app.contracts.problems import problem
 from app.kit import auth
 from app.kit.errors import (
     BadRequest,
@@ -36,6 +36,7 @@ from app.kit.errors import (
 )
 from app.kit.resilience import TokenBucket
 from app.kit.rest import idempotency, openapi
+from app.kit.rest.findings import escaped, problems_of
 
 BODY_BYTES = 1_000_000
 """The longest JSON body; doors with another need say so."""
@@ -165,7 +166,7 @@ def _with_nul(value: Any, where: str = "") -> Iterator[str]:
         for key, inner in value.items():
             if "\0" in key:
                 yield where or "/"
-            yield from _with_nul(inner, f"{where}/{_escaped(key)}")
+            yield from _with_nul(inner, f"{where}/{escaped(key)}")
     elif isinstance(value, list):
         for index, inner in enumerate(value):
             yield from _with_nul(inner, f"{where}/{index}")
@@ -192,27 +193,6 @@ def _validated(model: type[BaseModel], data: Any, what: str) -> BaseModel:
         raise Invalid(problems_of(error)) from None
     except RecursionError:
         raise BadRequest(f"The {what} is nested too deeply.") from None
-
-
-def problems_of(error: ValidationError) -> list[Problem]:
-    """Pydantic's findings in our shape; the message is pydantic's, `where` a JSON pointer."""
-    return [
-        Problem(
-            where="/" + "/".join(_escaped(str(part)) for part in item["loc"]),
-            code=str(item["type"]),
-            template=_sentence(item["msg"]),
-        )
-        for item in error.errors(include_url=False, include_context=False, include_input=False)
-    ]
-
-
-def _escaped(name: str) -> str:
-    return name.replace("~", "~0").replace("/", "~1")
-
-
-def _sentence(message: str) -> str:
-    message = message.removeprefix("Value error, ")
-    return message[:1].upper() + message[1:] + ("" if message.endswith(".") else ".")
 
 
 def to_response(result: Any, status: int = 200) -> Response:

@@ -34,6 +34,14 @@ class _Again(Exception):
     """Ends the joinable transaction when the key was known."""
 
 
+class _Refused(Exception):
+    """Ends the joinable transaction when the view answered with a refusal instead of raising one."""
+
+    def __init__(self, response: Response) -> None:
+        super().__init__()
+        self.response = response
+
+
 def idempotency_table(base: Any, service: str) -> Any:
     """Declare the table of answered keys on a service's base; called once, in the service's models."""
 
@@ -81,7 +89,7 @@ def once(service: str, answer: Callable[[], Response]) -> Response:
                 raise _Again
             response = answer()
             if response.status_code >= 400:
-                return response
+                raise _Refused(response)
             session.execute(
                 table.__table__.update()
                 .where(table.key == key)
@@ -94,6 +102,8 @@ def once(service: str, answer: Callable[[], Response]) -> Response:
                 )
             )
             return response
+    except _Refused as refused:
+        return refused.response
     except _Again:
         return _replay(table, key, seen)
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Generic, TypeVar
 
 import orjson
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 from app.contracts.problems import problem
 from app.kit.errors import Invalid
@@ -26,14 +27,14 @@ def _written(value: Any) -> Any:
     """Refuse numbers: pydantic takes them for seconds since 1970, and the document promises ISO 8601."""
     if isinstance(value, str) and re.match(r"\d{4}-", value):
         return value
-    raise ValueError("write the time as ISO 8601, for instance 2026-01-31T08:00:00Z")
+    raise PydanticCustomError("no_time", "this is no time")
 
 
 def _utc(value: datetime) -> datetime:
     try:
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
     except OverflowError:
-        raise ValueError("this time is out of range") from None
+        raise PydanticCustomError("time_out_of_range", "this time is out of range") from None
 
 
 Moment = Annotated[
