@@ -69,7 +69,7 @@ for _handler in (
     note_email_unsubscribed,
 ):
     # Most mail of a bulk is to no lead of ours: that is settled without a write.
-    _handler.wanted = lambda event: bool(event.lead_id)  # type: ignore[attr-defined]
+    _handler.wanted = lambda event: bool(event.lead_id)  # type: ignore[union-attr]
 
 
 HANDLERS: dict[type[Event], Callable[[Any], None]] = {
