@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
-from flask import Flask, abort, current_app, has_request_context, redirect, request, session, url_for
-from flask_babel import get_babel, refresh
+from flask import Flask, abort, current_app, has_app_context, has_request_context, redirect, request, session, url_for
+from flask_babel import get_babel, get_domain, refresh
 
 from app.admin.settings import LANGUAGES, TRANSLATIONS
 
@@ -58,6 +58,8 @@ def compile_catalogues() -> list[str]:
             write_mo(file, catalogue)
         fresh.replace(target)
         made.append(str(catalogue.locale))
+    if made and has_app_context():
+        get_domain().cache.clear()  # this process may have looked before there was anything to find
     return made
 
 

@@ -22,8 +22,8 @@ from app.services import SERVICES
 
 ROOT = Path(__file__).resolve().parents[2]
 
-UNTOLD = ("/stand-in/",)
-"""Doors that are no part of the interface: a stand-in speaks its provider's language, see the provider's documents."""
+UNTOLD = ("/stand-in/", "/docs/")
+"""Doors that are no part of the interface: a stand-in speaks its provider's language, and the page is for people."""
 
 DUMP = (
     "import json; from app import create_app; from app.kit.rest import document;"
