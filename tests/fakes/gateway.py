@@ -36,8 +36,10 @@ def program() -> str:
 class Gateway:
     """upstreams: service → [host:port]. environ: further GATEWAY_ settings."""
 
-    def __init__(self, upstreams: Mapping[str, list[str]], **environ: str) -> None:
-        self.port = free_port()
+    def __init__(
+        self, upstreams: Mapping[str, list[str]], *, port: int | None = None, **environ: str
+    ) -> None:
+        self.port = port or free_port()
         # Not in pytest's folders: nginx's workers are another user, who may not look into those.
         self.folder = Path(tempfile.mkdtemp(prefix="embudo-gateway-"))
         self.folder.chmod(0o755)

@@ -135,6 +135,7 @@ class Installation:
     twilio: TwilioServer
     mail: SmtpScript
     key: str = ""
+    door: str = ""  # the gateway's address, where there is one
 
     def of(self, service: str) -> Group:
         """The group that serves a service."""
@@ -193,7 +194,7 @@ class Installation:
     ) -> Answered:
         """Ask a service's web; errors are answers too."""
         request = urllib.request.Request(  # noqa: S310
-            self.of(service).url + path, data=body, headers=dict(headers or {}), method=method
+            (self.door or self.of(service).url) + path, data=body, headers=dict(headers or {}), method=method
         )
         try:
             with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310
@@ -249,8 +250,9 @@ def installation(
     meta: MetaServer,
     twilio: TwilioServer,
     mail: SmtpScript,
+    **extra: str,
 ) -> Iterator[Installation]:
-    """A set-up and started installation. postgresql: URL of a server, None for SQLite files."""
+    """A set-up and started installation. postgresql: URL of a server, None for SQLite files. extra: variables."""
     with ExitStack() as stack:
         redis = ensure(folder / "redis", environ={"PATH": os.environ["PATH"]})
         nursery = Nursery(ROOT)
@@ -261,12 +263,14 @@ def installation(
         }
         if topology == "monolith" and postgresql is not None:
             urls = dict.fromkeys(urls, urls["platform"])
-        common = _environment(folder, redis.url, meta, twilio, mail)
+        common = _environment(folder, redis.url, meta, twilio, mail) | extra
+        parts = {"monolith": SERVICES} if topology == "monolith" else {name: (name,) for name in SERVICES}
+        ports = {name: free_port() for name in parts}
+        if topology != "monolith":
+            common |= {f"{name.upper()}_URL": f"http://127.0.0.1:{port}" for name, port in ports.items()}
         groups = {
-            name: _group(name, served, folder, common, urls, nursery.launch)
-            for name, served in (
-                {"monolith": SERVICES} if topology == "monolith" else {name: (name,) for name in SERVICES}
-            ).items()
+            name: _group(name, served, folder, common, urls, nursery.launch, ports[name])
+            for name, served in parts.items()
         }
         made = Installation(topology, folder, groups, urls, redis, meta, twilio, mail)
         stack.callback(made.stop)
@@ -297,15 +301,15 @@ def _group(
     common: Mapping[str, str],
     urls: Mapping[str, str],
     launch: Launch,
+    port: int,
 ) -> Group:
-    port = free_port()
     own = {f"{bind.upper()}_DATABASE_URL": urls[bind] for bind in ("platform", *served)}
     env = {
         **common,
         **({"DATABASE_URL": urls["platform"]} if len(set(own.values())) == 1 else own),
         "SERVICES": "" if served == SERVICES else ",".join(served),
         "EMBUDO_INSTANCE": str(folder / name),
-        "PUBLIC_URL": f"http://127.0.0.1:{port}",
+        "PUBLIC_URL": common.get("PUBLIC_URL") or f"http://127.0.0.1:{port}",
     }
     return Group(name, env, port, folder, launch)
 

@@ -211,7 +211,7 @@ class Person:
         if self.provider == "twilio":
             form = twilio_server.status_form(message.sid, status, self.phone)
             body, headers = twilio_server.signed_twilio_form(message.callback, form)
-            path = message.callback.removeprefix(self.made.of("whatsapp").url)
+            path = message.callback.removeprefix(self.made.door or self.made.of("whatsapp").url)
             return self.made.request("whatsapp", path, body=body, headers=headers)
         hook = meta_server.status_webhook(message.id, status, self.phone[1:], reference=message.reference)
         return self.post(meta_server.signed_meta(hook))
@@ -223,7 +223,7 @@ class Person:
     @property
     def url(self) -> str:
         """Where the provider's webhooks go."""
-        return f"{self.made.of('whatsapp').url}/message"
+        return f"{self.made.door or self.made.of('whatsapp').url}/message"
 
     # --- what can be seen of it ----------------------------------------------------------------------------------------
 
