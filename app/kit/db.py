@@ -292,6 +292,26 @@ def insert_once(table: Any, values: Mapping[str, Any], index_elements: Sequence[
     return bool(result.rowcount == 1)
 
 
+def insert_many_once(
+    table: Any, rows: Sequence[Mapping[str, Any]], index_elements: Sequence[str]
+) -> set[tuple[Any, ...]]:
+    """The same for many rows by one statement; the keys, values of `index_elements`, of those that were not there.
+
+    rows: all with the same columns, and no two with the same key.
+    """
+    if not rows:
+        return set()
+    table = getattr(table, "__table__", table)
+    session = db.session()
+    dialect = session.get_bind(clause=table).dialect.name
+    insert = (postgresql if dialect == "postgresql" else sqlite).insert(table)
+    key = [table.c[name] for name in index_elements]
+    found = session.execute(
+        insert.on_conflict_do_nothing(index_elements=list(index_elements)).returning(*key), list(rows)
+    )
+    return {tuple(row) for row in found}
+
+
 Row = TypeVar("Row")
 
 
@@ -308,7 +328,9 @@ def claim(model: type[Row], *where: Any, order_by: Sequence[Any], limit: int, le
         .where(*where, or_(claimed_until.is_(None), claimed_until < now))
         .order_by(*order_by)
         .limit(limit)
-        .with_for_update(skip_locked=True)
+        .with_for_update(
+            skip_locked=True, key_share=True
+        )  # whoever adds a row that refers to this one need not wait
     ).all()
     for row in rows:
         row.claimed_until = now + lease  # type: ignore[attr-defined]

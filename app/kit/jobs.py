@@ -8,7 +8,9 @@ ring is lost, the relay's sweep asks every job whether rows are due and rings ag
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,8 +88,37 @@ def _push(client: Any, service: str, what: str) -> None:
         log.warning("nudge lost, the sweep will find the work", service=service, error=type(error).__name__)
 
 
+@dataclass(kw_only=True)
+class Bell:
+    """A bell that is answered by who rings it. rung: whether it was."""
+
+    name: str
+    rung: bool = False
+
+
+_answered: ContextVar[Bell | None] = ContextVar("embudo_answered", default=None)
+
+
+@contextmanager
+def answering(name: str) -> Iterator[Bell]:
+    """Answer this bell yourself: rings inside the block go no further, the caller does the work right after it.
+
+    If the caller dies in between, the sweep finds the work.
+    """
+    bell = Bell(name=name)
+    token = _answered.set(bell)
+    try:
+        yield bell
+    finally:
+        _answered.reset(token)
+
+
 def ring(name: str) -> None:
     """Say that the job `name` has work; inside transaction() it rings after commit."""
+    bell = _answered.get()
+    if bell is not None and bell.name == name:
+        bell.rung = True
+        return
     nudge(name.partition(".")[0], f"job:{name}")
 
 

@@ -7,7 +7,7 @@ never remembered here.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from functools import partial
 from typing import Any
@@ -16,10 +16,10 @@ from flask import Flask, current_app
 
 from app.kit.db import db, transaction, utcnow
 from app.kit.errors import ProviderError, Unknown
-from app.kit.jobs import Job, ring
+from app.kit.jobs import Job, answering, ring
 from app.kit.resilience import breaker
 from app.kit.telemetry import PROVIDER_CALLS, PROVIDER_SECONDS, get_logger
-from app.whatsapp.commands import intake, sending, talk
+from app.whatsapp.commands import intake, sending, states, talk
 from app.whatsapp.providers import SENDERS, Accepted
 from app.whatsapp.queries import inbound
 from app.whatsapp.queries import sending as sending_queries
@@ -27,8 +27,14 @@ from app.whatsapp.queries import sending as sending_queries
 DRAIN_SECONDS = 60.0
 """A job stops draining after this long and rings again, so that it ends before RQ would stop it."""
 
-CALLS_AT_ONCE = 8
+CALLS_AT_ONCE = 16
 """Provider calls in flight per process; each belongs to another contact."""
+
+SEND_AT_ONCE_SECONDS = 5.0
+"""So long a worker that handled messages goes on sending before it looks for new ones; another goes on from there."""
+
+GATHER_SECONDS = 0.01
+"""How long the first call that ended waits for others, to be recorded by the same statements."""
 
 LOOK_AGAIN_SECONDS = 0.1
 """While calls are in flight, how often to look for contacts that became due meanwhile."""
@@ -39,28 +45,55 @@ log = get_logger("whatsapp")
 
 
 def process_webhooks() -> None:
-    """Take webhooks in, then handle each contact's messages in order; until nothing is due."""
+    """Take webhooks in, handle each contact's messages in order, send the replies; until nothing is due."""
     deadline = time.monotonic() + DRAIN_SECONDS
     while time.monotonic() < deadline:
-        with transaction():
-            taken = intake.take_in()
-        if not _handle_waiting(deadline) and not taken:
-            return
+        db.session.expunge_all()
+        with answering(states.SEND_JOB) as bell:
+            taken = _take_in()
+            waited = _handle_waiting(deadline)
+        if bell.rung:
+            # Here and now: through relay and queue a reply would take longer than all that it needs.
+            _send(min(deadline, time.monotonic() + SEND_AT_ONCE_SECONDS))
+        if taken < intake.BATCH and waited < intake.BATCH:
+            return  # who came meanwhile has rung
     ring("whatsapp.process_webhooks")
 
 
-def _handle_waiting(deadline: float) -> bool:
-    """Handle one batch of contacts; whether anything was handled."""
-    handled = False
-    for contact_id in inbound.contacts_waiting(utcnow(), intake.BATCH):
+def _take_in() -> int:
+    """Take one batch of webhooks in; how many they were."""
+    try:
+        with transaction():
+            return intake.take_in()
+    except Exception as error:  # noqa: BLE001 (tried again one by one, where the culprit is logged)
+        log.warning("webhooks failed together, now one by one", error=type(error).__name__)
+    db.session.expunge_all()
+    with transaction():
+        return intake.take_in(singly=True)
+
+
+def _handle_waiting(deadline: float) -> int:
+    """Handle one batch of messages; how many waited."""
+    found = inbound.waiting(utcnow(), intake.BATCH)
+    if not found:
+        return 0
+    try:
+        with transaction():
+            talk.handle(set(found), intake.BATCH)
+    except Exception as error:  # noqa: BLE001 (as above)
+        log.warning("messages failed together, now one by one", error=type(error).__name__)
+    else:
+        return len(found)
+    db.session.expunge_all()
+    for contact_id in dict.fromkeys(found):
         while time.monotonic() < deadline and _one(
-            partial(talk.handle_next, contact_id),
+            partial(talk.handle, {contact_id}, 1),
             partial(talk.note_failure, contact_id),
             "message failed",
             contact_id=contact_id,
         ):
-            handled = True
-    return handled
+            pass
+    return len(found)
 
 
 def _one(do: Callable[[], Any], note: Callable[[Exception], None], event: str, **fields: Any) -> bool:
@@ -83,25 +116,57 @@ def webhooks_due() -> bool:
 
 def send_messages() -> None:
     """Hand over what waits: several contacts at once, each contact's messages one after the other."""
-    deadline = time.monotonic() + DRAIN_SECONDS
+    _send(time.monotonic() + DRAIN_SECONDS)
+
+
+def _send(deadline: float) -> None:
+    """Begin calls until the deadline or until nothing is due, then wait for those under way."""
     app = current_app._get_current_object()  # type: ignore[attr-defined]
     calls: dict[Future[Accepted | ProviderError], sending.Errand] = {}
     with ThreadPoolExecutor(CALLS_AT_ONCE, thread_name_prefix="send") as pool:
+        look, helped = True, False
         while True:
             db.session.expunge_all()
-            if len(calls) < CALLS_AT_ONCE and time.monotonic() < deadline:
+            free = CALLS_AT_ONCE - len(calls)
+            full = False
+            if look and free and time.monotonic() < deadline:
                 with transaction():
-                    errands = sending.hand_over(CALLS_AT_ONCE - len(calls))
-                for errand in errands:
-                    calls[pool.submit(_call, app, errand)] = errand
+                    errands = sending.hand_over(free)
+                _begin(pool, app, calls, errands)
+                full = len(errands) == free
+            if full and not helped:
+                helped = True
+                ring(states.SEND_JOB)  # there is more than one worker can carry
             if not calls:
                 break
-            done, _ = wait(calls, timeout=LOOK_AGAIN_SECONDS, return_when=FIRST_COMPLETED)
-            for future in done:
+            done = _finished(calls)
+            look = full or not done
+            if done:
+                said = [(calls.pop(future), future.result()) for future in done]
                 with transaction():
-                    sending.record(calls.pop(future), future.result())
-    if sending_due():
-        ring("whatsapp.send_messages")
+                    errands = sending.record(said, go_on=time.monotonic() < deadline)
+                _begin(pool, app, calls, errands)
+                look = look or not calls
+    if time.monotonic() >= deadline and sending_due():
+        ring(states.SEND_JOB)
+
+
+def _begin(
+    pool: ThreadPoolExecutor,
+    app: Flask,
+    calls: dict[Future[Accepted | ProviderError], sending.Errand],
+    errands: list[sending.Errand],
+) -> None:
+    for errand in errands:
+        calls[pool.submit(_call, app, errand)] = errand
+
+
+def _finished(calls: Collection[Future[Accepted | ProviderError]]) -> set[Future[Accepted | ProviderError]]:
+    """Calls that have ended: none if all of them take longer than a look, else all that end at about the same time."""
+    done, running = wait(calls, timeout=LOOK_AGAIN_SECONDS, return_when=FIRST_COMPLETED)
+    if done and running:
+        done |= wait(running, timeout=GATHER_SECONDS).done
+    return done
 
 
 def _call(app: Flask, errand: sending.Errand) -> Accepted | ProviderError:

@@ -298,6 +298,7 @@ class Message(Base):
     failed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
     contact: Mapped[Contact] = relationship()
+    conversation: Mapped[Conversation | None] = relationship()
 
 
 class Receipt(Base):
@@ -326,3 +327,5 @@ class Timer(Base):
     turn: Mapped[int]
     due_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
     attempts: Mapped[int] = mapped_column(default=0)
+
+    conversation: Mapped[Conversation] = relationship()

@@ -220,14 +220,14 @@ def test_a_failing_webhook_never_stops_the_others(
 ) -> None:
     from app.whatsapp.commands import intake
 
-    keep = intake._keep_message
+    keep = intake._keep_messages
 
-    def broken(row: Any, index: int, channel: Any, item: Any, now: Any) -> None:
-        if item.text == "bad":
+    def broken(arrivals: Any, senders: Any, now: Any) -> None:
+        if any(arrival.item.text == "bad" for arrival in arrivals):
             raise RuntimeError("cannot understand +34600999888")
-        keep(row, index, channel, item, now)
+        keep(arrivals, senders, now)
 
-    monkeypatch.setattr(intake, "_keep_message", broken)
+    monkeypatch.setattr(intake, "_keep_messages", broken)
     meta.say("bad", sender="+34600999888")
     meta.say("hola")
     drain()

@@ -138,6 +138,7 @@ def test_an_answer_that_nobody_finds_becomes_unknown_and_only_a_person_repeats_i
 def test_a_worker_killed_before_the_mark_has_sent_nothing_and_the_message_leaves_later(
     meta: Line, drain: Drain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(jobs, "SEND_AT_ONCE_SECONDS", 0)
     meta.say("hola")
     with own_context():
         jobs.process_webhooks()
@@ -152,7 +153,10 @@ def test_a_worker_killed_before_the_mark_has_sent_nothing_and_the_message_leaves
     assert meta.sent == ["¡Hola! 👋", "¿Cómo te llamas?"]
 
 
-def test_a_worker_killed_during_the_call_does_not_repeat_it(meta: Line, drain: Drain) -> None:
+def test_a_worker_killed_during_the_call_does_not_repeat_it(
+    meta: Line, drain: Drain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "SEND_AT_ONCE_SECONDS", 0)
     meta.say("hola")
     with own_context():
         jobs.process_webhooks()

@@ -7,21 +7,23 @@ and does nothing else. take_in() understands them: contacts, inbound messages, s
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Engine, delete, or_, select, text, update
+from sqlalchemy import Engine, delete, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 
 from app.contracts.events import MessageReceived
-from app.kit.db import db, engine_of, insert_once, new_id, utcnow
+from app.kit.db import db, engine_of, insert_many_once, insert_once, new_id, utcnow
 from app.kit.errors import NotFound
 from app.kit.outbox import publish
 from app.kit.resilience import backoff
 from app.kit.telemetry import get_logger, masked
-from app.whatsapp.commands import simulator, states
-from app.whatsapp.models import BOT, MESSAGE_FAILED, RECEIVED, Channel, Contact, Message, Webhook
+from app.whatsapp.commands import contacts, simulator, states
+from app.whatsapp.models import MESSAGE_FAILED, RECEIVED, Channel, Message, Webhook
 from app.whatsapp.providers import SENDERS
 from app.whatsapp.providers.base import InboundMessage, Raw, StatusUpdate
 from app.whatsapp.queries import channels, inbound
@@ -47,7 +49,8 @@ SILENT = frozenset({"reaction", "system"})
 TURN_KEY = 0x656D6275646F
 """Advisory lock: one process at a time takes webhooks in, so that a contact's messages keep their order."""
 
-NAME_LENGTH = 200
+HEARD_SECONDS = 5
+"""How exactly a channel knows when it was last heard of: its row is not written for every webhook."""
 
 log = get_logger("whatsapp")
 
@@ -111,28 +114,47 @@ def _keep(engine: Engine, values: dict[str, Any]) -> bool:
         return connection.execute(_KEEP_ON_SQLITE, values).rowcount == 1
 
 
-def take_in(limit: int = BATCH) -> int:
-    """Understand the oldest waiting webhooks; how many were looked at."""
+@dataclass(frozen=True, kw_only=True)
+class _Arrival:
+    """A message in a webhook, and who sent it."""
+
+    row: Webhook
+    index: int
+    person: contacts.Person
+    item: InboundMessage
+
+
+@dataclass(kw_only=True)
+class _Mail:
+    """What webhooks brought, understood but not written yet."""
+
+    rows: list[Webhook] = field(default_factory=list)
+    arrivals: list[_Arrival] = field(default_factory=list)
+    updates: list[tuple[str, StatusUpdate]] = field(default_factory=list)
+    heard: dict[str, tuple[Channel, datetime]] = field(default_factory=dict)
+
+
+def take_in(limit: int = BATCH, *, singly: bool = False) -> int:
+    """Understand the oldest waiting webhooks, all by the same few statements; how many were looked at.
+
+    singly: each in a savepoint of its own, for when together they fail: one that the database refuses must not hold
+    back the others.
+    """
     _take_turn()
     now = utcnow()
     rows = db.session.scalars(
         select(Webhook).where(*inbound.webhook_is_due(now)).order_by(Webhook.id).limit(limit)
     ).all()
-    heard: dict[str, datetime] = {}
+    if not singly:
+        _keep_mail(_understood(rows, now), now)
+        return len(rows)
     for row in rows:
         try:
             with db.session.begin_nested():
-                heard.update(_understand(row, now))
+                _keep_mail(_understood([row], now), now)
         except Exception as error:
             log.exception("webhook failed", webhook_id=row.id, provider=row.provider)
             _note_failure(row, error, now)
-        else:
-            row.processed_at = now
-            row.last_error = None
-    # Last, because senders lock a contact before its channel and the other way round could wait for ever.
-    for channel_id, at in heard.items():
-        db.session.execute(update(Channel).where(Channel.id == channel_id).values(last_webhook_at=at))
-    states.match_kept()
     return len(rows)
 
 
@@ -197,18 +219,77 @@ def _note_failure(row: Webhook, error: Exception, now: datetime) -> None:
         row.dead_at = now  # a number does not appear by waiting: the owner adds it and replays
 
 
-def _understand(row: Webhook, now: datetime) -> dict[str, datetime]:
+def _understood(rows: Sequence[Webhook], now: datetime) -> _Mail:
+    """What these webhooks say. Of one that nobody can read the failure is noted; the others go on."""
+    mail = _Mail()
+    known: dict[tuple[str, str], Channel] = {}
+    for row in rows:
+        one = _Mail(rows=[row])
+        try:
+            for index, item in enumerate(_items(row)):
+                key = (row.provider, item.account)
+                channel = known.get(key) or _channel_of(row, item.account)
+                known[key] = channel
+                one.heard[channel.id] = (channel, row.received_at)
+                if isinstance(item, StatusUpdate):
+                    one.updates.append((channel.id, item))
+                elif item.user_id:
+                    person = _person(row, channel.id, item)
+                    one.arrivals.append(_Arrival(row=row, index=index, person=person, item=item))
+        except DBAPIError:
+            raise
+        except Exception as error:
+            log.exception("webhook failed", webhook_id=row.id, provider=row.provider)
+            _note_failure(row, error, now)
+            continue
+        mail.rows += one.rows
+        mail.arrivals += one.arrivals
+        mail.updates += one.updates
+        mail.heard |= one.heard
+    return mail
+
+
+def _items(row: Webhook) -> Sequence[InboundMessage | StatusUpdate]:
     raw = Raw(url=row.url, method="POST", headers=row.headers or {}, body=bytes(row.body))
     parse = simulator.parse if row.provider == simulator.PROVIDER else SENDERS[row.provider].parse
-    found: dict[str, Channel] = {}
-    for index, item in enumerate(parse(raw)):
-        channel = found.get(item.account) or _channel_of(row, item.account)
-        found[item.account] = channel
-        if isinstance(item, StatusUpdate):
-            states.apply_update(channel.id, item)
-        elif item.user_id:
-            _keep_message(row, index, channel, item, now)
-    return {channel.id: row.received_at for channel in found.values()}
+    return parse(raw)
+
+
+def _person(row: Webhook, channel_id: str, item: InboundMessage) -> contacts.Person:
+    # Every chat of the simulator is somebody new, whatever number they give themselves.
+    simulated = row.provider == simulator.PROVIDER
+    return contacts.Person(
+        channel_id=channel_id,
+        identities=(item.user_id,) if simulated else item.identities,
+        phone=item.phone,
+        name=item.name or "",
+        known_by_phone=not simulated,
+    )
+
+
+def _keep_mail(mail: _Mail, now: datetime) -> None:
+    """Write what was understood."""
+    people = contacts.Directory([arrival.person for arrival in mail.arrivals])
+    senders = [people.contact_of(arrival.person).id for arrival in mail.arrivals]
+    changes = states.Changes(mail.updates)
+    contacts.lock({*people.changed, *changes.contact_ids})
+    people.apply()
+    changes.apply()
+    _keep_messages(mail.arrivals, senders, now)
+    if mail.rows:
+        db.session.execute(
+            update(Webhook)
+            .where(Webhook.id.in_([row.id for row in mail.rows]))
+            .values(processed_at=now, last_error=None)
+            .execution_options(synchronize_session=False)
+        )
+    # Last, because senders lock a contact before its channel and the other way round could wait for ever.
+    for channel_id in sorted(mail.heard):
+        channel, at = mail.heard[channel_id]
+        if channel.last_webhook_at is None or at - channel.last_webhook_at > timedelta(seconds=HEARD_SECONDS):
+            channel.last_webhook_at = at
+    if mail.updates:
+        states.match_kept()
 
 
 def _channel_of(row: Webhook, account: str) -> Channel:
@@ -227,76 +308,45 @@ def _channel_of(row: Webhook, account: str) -> Channel:
     raise UnknownNumber(f"No {row.provider} channel has the number this webhook is for. Add it, then replay.")
 
 
-def _keep_message(row: Webhook, index: int, channel: Channel, item: InboundMessage, now: datetime) -> None:
-    if row.provider == simulator.PROVIDER:
-        # Every chat of the simulator is somebody new, whatever number they give themselves.
-        contact = contact_for(channel.id, (item.user_id,), item.phone, item.name or "", known_by_phone=False)
-    else:
-        contact = contact_for(channel.id, item.identities, item.phone, item.name or "")
-    message_id = new_id()
-    fresh = insert_once(
-        Message,
-        {
-            "id": message_id,
-            "channel_id": channel.id,
-            "contact_id": contact.id,
-            "direction": "in",
+def _keep_messages(arrivals: Sequence[_Arrival], senders: Sequence[str], now: datetime) -> None:
+    """Store the messages; those that are here already, by their provider's id, are repeats."""
+    rows: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for arrival, contact_id in zip(arrivals, senders, strict=True):
+        item = arrival.item
+        key = (arrival.person.channel_id, item.provider_id[:200], "in")
+        if key in rows:
+            continue
+        rows[key] = {
+            "id": new_id(),
+            "channel_id": key[0],
+            "contact_id": contact_id,
+            "direction": key[2],
             "kind": item.kind,
             "text": item.text or _caption(item),
             "choices": [],
             "choice_id": item.choice_id[:300] if item.choice_id else None,
             "payload": item.raw,
             "author": "",
-            "provider_id": item.provider_id[:200],
-            "webhook_id": row.id,
-            "webhook_index": index,
+            "provider_id": key[1],
+            "webhook_id": arrival.row.id,
+            "webhook_index": arrival.index,
             "silent": item.group or item.kind in SILENT,
             "status": RECEIVED,
             "attempts": 0,
             "created_at": now,
-        },
-        ["channel_id", "provider_id", "direction"],
-    )
-    if fresh:
-        publish(
-            MessageReceived(
-                message_id=message_id, contact_id=contact.id, channel_id=channel.id, kind=item.kind
+        }
+    fresh = insert_many_once(Message, list(rows.values()), ["channel_id", "provider_id", "direction"])
+    for key, row in rows.items():
+        if key in fresh:
+            publish(
+                MessageReceived(
+                    message_id=row["id"],
+                    contact_id=row["contact_id"],
+                    channel_id=row["channel_id"],
+                    kind=row["kind"],
+                )
             )
-        )
 
 
 def _caption(item: InboundMessage) -> str:
     return next((media.caption for media in item.media if media.caption), "")
-
-
-def contact_for(
-    channel_id: str, identities: tuple[str, ...], phone: str | None, name: str, *, known_by_phone: bool = True
-) -> Contact:
-    """The contact known by one of these user ids (strongest first) or by this phone; a new one otherwise.
-
-    WhatsApp gave people new ids in 2026: whoever was known by the number stays the same contact under the new id.
-    """
-    known_by: list[Any] = [Contact.user_id.in_(identities)]
-    if phone and known_by_phone:
-        known_by.append(Contact.phone == phone)
-    rows = db.session.scalars(
-        select(Contact).where(Contact.channel_id == channel_id, or_(*known_by)).order_by(Contact.id).limit(10)
-    ).all()
-    by_id = {row.user_id: row for row in rows}
-    contact = next(
-        (by_id[identity] for identity in identities if identity in by_id), rows[0] if rows else None
-    )
-    if contact is None:
-        contact = Contact(
-            channel_id=channel_id, user_id=identities[0], phone=phone, name=name[:NAME_LENGTH], mode=BOT
-        )
-        db.session.add(contact)
-        db.session.flush()
-        return contact
-    if identities[0] not in by_id:
-        contact.user_id = identities[0]
-    if phone and contact.phone != phone:
-        contact.phone = phone
-    if name and contact.name != name[:NAME_LENGTH]:
-        contact.name = name[:NAME_LENGTH]
-    return contact

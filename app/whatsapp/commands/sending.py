@@ -8,19 +8,30 @@ which carries our reference, and becomes `unknown` when none comes. Nothing unkn
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from flask import current_app
 
 from app.contracts.problems import problem
-from app.kit.db import claim, db, utcnow
+from app.kit.db import db, utcnow
 from app.kit.errors import Conflict, Misconfigured, NotFound, Permanent, ProviderError, RateLimited, Temporary
 from app.kit.jobs import ring
 from app.kit.resilience import BreakerOpen, backoff
 from app.kit.secrets import Undecryptable
-from app.whatsapp.commands import states
-from app.whatsapp.models import MESSAGE_FAILED, QUEUED, SENDING, UNKNOWN, Channel, Contact, Message
+from app.whatsapp.commands import contacts, states
+from app.whatsapp.models import (
+    MESSAGE_FAILED,
+    QUEUED,
+    SENDING,
+    SENT,
+    UNKNOWN,
+    UNSENT,
+    Channel,
+    Contact,
+    Message,
+)
 from app.whatsapp.providers import Accepted, Choice, Outgoing, Recipient
 from app.whatsapp.queries import channels, flows
 from app.whatsapp.queries import sending as queries
@@ -58,59 +69,90 @@ class Errand:
 
 
 def hand_over(limit: int) -> list[Errand]:
-    """Claim up to `limit` lanes and mark their first message as being sent; call after the commit."""
+    """Claim up to `limit` lanes and mark the first message of each as being sent; call after the commit."""
     now = utcnow()
-    contacts = claim(
-        Contact,
-        *queries.lane_is_due(now),
-        order_by=(Contact.next_send_at, Contact.id),
-        limit=limit,
-        lease=_setting(
-            "CLAIM_SECONDS"
-        ),  # more than the slowest call: connect, then three times the read time-out
-    )
-    errands = []
-    secrets: dict[str, dict[str, str] | None] = {}
-    for contact in contacts:
-        message = queries.first_unsent(contact.id)
-        if message is not None and message.status == SENDING:
-            message = _settle(message, now)
-        if message is None or message.status == SENDING or _later(message, now):
+    lanes = queries.claim(now, _claimed_until(now), limit)
+    heads = queries.heads([contact.id for contact in lanes])
+    marked = _Marked(now)
+    for contact in lanes:
+        marked.add(contact, heads.get(contact.id))
+    return marked.errands
+
+
+def record(results: Sequence[tuple[Errand, Accepted | ProviderError]], *, go_on: bool) -> list[Errand]:
+    """Note what providers said, and let go of the lanes; or, to go on, mark and give the next message of each."""
+    now = utcnow()
+    lanes = contacts.lock({errand.contact_id for errand, _ in results})
+    ids = {errand.message_id for errand, _ in results}
+    names = {
+        result.provider_id[: states.NAME_LENGTH] for _, result in results if isinstance(result, Accepted)
+    }
+    known = queries.messages(ids, {errand.channel_id for errand, _ in results}, names)
+    heads = queries.heads(lanes, without=ids)
+    said = [(lanes[errand.contact_id], known[errand.message_id], result) for errand, result in results]
+    accepted = [(message, result.provider_id) for _, message, result in said if isinstance(result, Accepted)]
+    states.name_messages(accepted, known.values())
+    for contact, message, result in said:
+        if isinstance(result, Accepted):
+            states.advance_state(message, SENT, at=now)
+            _heal(contact.channel, message)
+        elif message.status == SENDING:  # else a callback was quicker and knows more than the broken call
+            _note_refusal(message, contact.channel, result, now)
+    states.apply_kept([message for message, _ in accepted])
+    marked = _Marked(now)
+    for contact, message, _ in said:
+        head = heads.get(contact.id)
+        if message.status in UNSENT:  # it is the first one still
             _release(contact, message, now)
-            continue
-        channel = contact.channel
-        if channel.id not in secrets:
-            secrets[channel.id] = _credentials(channel, now)
-        credentials = secrets[channel.id]
+        elif go_on and head is not None and head.message.status == QUEUED and _open(head.channel, now):
+            marked.add(contact, head)
+        else:
+            _release(contact, head.message if head else None, now)
+    return marked.errands
+
+
+class _Marked:
+    """Messages that become `sending`, and the errands that send them."""
+
+    def __init__(self, now: datetime) -> None:
+        self.errands: list[Errand] = []
+        self._now = now
+        self._credentials: dict[str, dict[str, str] | None] = {}
+
+    def add(self, contact: Contact, head: queries.Head | None) -> None:
+        """Mark the first message of a claimed lane, or give the lane back when it has to wait."""
+        message = head.message if head else None
+        if head is not None and message is not None and message.status == SENDING:
+            message = _settle(message, head.channel, self._now)
+        if head is None or message is None or message.status == SENDING or _later(message, self._now):
+            _release(contact, message, self._now)
+            return
+        credentials = self._credentials_of(head)
         if credentials is None:
-            _release(contact, message, now)
-            continue
-        message.status, message.handing_over_at = SENDING, now
+            _release(contact, message, self._now)
+            return
+        message.status, message.handing_over_at = SENDING, self._now
         message.attempts += 1
-        errands.append(_errand(message, contact, channel, credentials))
-    return errands
+        contact.claimed_until = _claimed_until(self._now)
+        self.errands.append(_errand(message, contact, head.channel, credentials))
 
-
-def record(errand: Errand, result: Accepted | ProviderError) -> None:
-    """Note what the provider said and let go of the lane."""
-    now = utcnow()
-    contact = _locked(errand.contact_id)
-    message = db.session.get(Message, errand.message_id, with_for_update=True, populate_existing=True)
-    if message is None:
-        raise NotFound("message", errand.message_id)
-    if isinstance(result, Accepted):
-        states.name_message(message, result.provider_id)
-        states.advance_state(message, "sent", at=now)
-        states.apply_kept(message)
-        _heal(contact.channel, message)
-    elif message.status == SENDING:  # else a callback was quicker and knows more than the broken call
-        _note_refusal(message, contact.channel, result, now)
-    _release(contact, queries.first_unsent(contact.id), now)
+    def _credentials_of(self, head: queries.Head) -> dict[str, str] | None:
+        channel = head.channel
+        if channel.id not in self._credentials:
+            try:
+                self._credentials[channel.id] = channels.opened(channel.provider, head.credentials)
+            except Undecryptable:
+                fault = "The stored credentials cannot be read; enter them again."
+                _hold(channel, self._now + FAULT_PAUSE, fault)
+                self._credentials[channel.id] = None
+        return self._credentials[channel.id]
 
 
 def send_again(message_id: str, *, contact_id: str, by: str) -> None:
     """Queue a failed or unknown message again, behind what waits; a person decided that. Raises Conflict."""
-    contact = _locked(contact_id)
+    contact = contacts.lock({contact_id}).get(contact_id)
+    if contact is None:
+        raise NotFound("contact", contact_id)
     message = None
     if flows.is_id(message_id):
         message = db.session.get(Message, message_id, with_for_update=True, populate_existing=True)
@@ -168,23 +210,26 @@ def _errand(message: Message, contact: Contact, channel: Channel, credentials: d
     )
 
 
-def _credentials(channel: Channel, now: datetime) -> dict[str, str] | None:
-    try:
-        return channels.credentials_of(channel)
-    except Undecryptable:
-        _hold(channel, now + FAULT_PAUSE, "The stored credentials cannot be read; enter them again.")
-        return None
-
-
-def _settle(message: Message, now: datetime) -> Message | None:
+def _settle(message: Message, channel: Channel, now: datetime) -> Message | None:
     """A message whose sender is gone: repeat it where that is harmless, else wait, else call it unknown."""
-    if message.contact.channel.provider == "simulator":
+    if channel.provider == "simulator":
         message.status = QUEUED  # accepting is all a simulator does; doing it twice changes nothing
         return message
     if message.handing_over_at is not None and now < message.handing_over_at + _reconcile():
         return message
     states.call_unknown(message, message.last_error or "The process ended while the provider was called.")
-    return queries.first_unsent_after(message)
+    following = queries.heads({message.contact_id}, without={message.id}).get(message.contact_id)
+    return following.message if following else None
+
+
+def _claimed_until(now: datetime) -> datetime:
+    """More than the slowest call: connect, then three times the read time-out."""
+    return now + _setting("CLAIM_SECONDS")
+
+
+def _open(channel: Channel, now: datetime) -> bool:
+    """Whether the channel may be called; as queries.lane_is_due asks the database."""
+    return channel.active and (channel.held_until is None or channel.held_until <= now)
 
 
 def _reconcile() -> timedelta:
@@ -248,10 +293,3 @@ def _heal(channel: Channel, message: Message) -> None:
     began = message.handing_over_at
     if channel.held_at is not None and began is not None and began > channel.held_at:
         channel.fault = channel.held_until = channel.held_at = None
-
-
-def _locked(contact_id: str) -> Contact:
-    contact = db.session.get(Contact, contact_id, with_for_update=True, populate_existing=True)
-    if contact is None:
-        raise NotFound("contact", contact_id)
-    return contact

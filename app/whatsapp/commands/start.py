@@ -12,7 +12,7 @@ from flask import current_app
 from app.contracts.problems import Problem, problem
 from app.kit.db import db
 from app.kit.errors import Invalid
-from app.whatsapp.commands import intake, talk
+from app.whatsapp.commands import contacts, talk
 from app.whatsapp.models import Channel, Contact, Conversation, Flow
 from app.whatsapp.providers import user_id_of
 from app.whatsapp.queries import channels, flows
@@ -51,7 +51,7 @@ def start_run(
     if problems or channel is None or found is None:
         raise Invalid(problems)
     identities = tuple(filter(None, (user_id, user_id_of(phone) if phone else None)))
-    contact = intake.contact_for(channel.id, identities, phone, "")
+    contact = contacts.contact_for(channel.id, identities, phone, "")
     return talk.start_flow(contact.id, found, variables=variables, by=by)
 
 

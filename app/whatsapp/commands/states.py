@@ -5,15 +5,18 @@ sent < delivered < read. A failure stands beside them: it counts until something
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
-from sqlalchemy import delete, or_, select
+from sqlalchemy import and_, delete, or_, select
 
 from app.contracts.events import MessageStatusChanged
 from app.kit.db import db, utcnow
 from app.kit.jobs import ring
 from app.kit.outbox import publish
+from app.whatsapp.commands import contacts
 from app.whatsapp.models import (
     DELIVERED,
     MESSAGE_FAILED,
@@ -22,7 +25,6 @@ from app.whatsapp.models import (
     SENDING,
     SENT,
     UNKNOWN,
-    Contact,
     Message,
     Receipt,
 )
@@ -33,25 +35,49 @@ RANK = {QUEUED: 0, SENDING: 1, UNKNOWN: 1, SENT: 2, MESSAGE_FAILED: 3, DELIVERED
 
 ID_HEX = 32
 
+NAME_LENGTH = 200
+"""So much of a provider's id is kept."""
+
+KEPT_BATCH = 100
+"""Messages that get their kept receipts at a time."""
+
 SEND_JOB = "whatsapp.send_messages"
 
 
-def apply_update(channel_id: str, update: StatusUpdate) -> None:
-    """Take note of a status; one whose message is not known yet is kept until it is."""
-    message = _find(channel_id, update)
-    if message is None:
-        db.session.add(
-            Receipt(
-                channel_id=channel_id,
-                provider_id=update.provider_id[:200],
-                status=update.status,
-                error=update.error,
-                error_code=update.error_code,
-                at=update.at,
-            )
-        )
-        return
-    name_message(message, update.provider_id)
+class Changes:
+    """What providers told of messages, in the order it came; found by one query, applied under the contacts' locks."""
+
+    def __init__(self, told: Sequence[tuple[str, StatusUpdate]]) -> None:
+        """told: pairs of (channel id, what was told)."""
+        self._told = told
+        self._found = _where_they_are(told)
+
+    @property
+    def contact_ids(self) -> set[str]:
+        """Whom to lock before apply(): contact before message, as everybody does."""
+        return set(self._found.values())
+
+    def apply(self) -> None:
+        """Take note of it all; what is told of a message that is not known yet is kept until it is."""
+        if not self._told:
+            return
+        by_id = _messages(self._found)
+        by_name = {(row.channel_id, row.provider_id): row for row in by_id.values() if row.provider_id}
+        for channel_id, update in self._told:
+            name = (channel_id, update.provider_id[:NAME_LENGTH])
+            message = by_id.get(_reference(update) or "")
+            if message is None or message.channel_id != channel_id:
+                message = by_name.get(name)
+            if message is None:
+                db.session.add(_receipt(channel_id, update))
+                continue
+            if message.provider_id is None and name not in by_name:
+                message.provider_id = name[1]
+                by_name[name] = message
+            _apply(message, update)
+
+
+def _apply(message: Message, update: StatusUpdate) -> None:
     held_back_others = message.status == SENDING
     advance_state(message, update.status, at=update.at, error=update.error, code=update.error_code)
     if held_back_others and message.status != SENDING:
@@ -60,42 +86,64 @@ def apply_update(channel_id: str, update: StatusUpdate) -> None:
         ring(SEND_JOB)
 
 
-def name_message(message: Message, provider_id: str) -> None:
-    """Note the provider's id, unless it is known; a provider that gives one id to two messages names the first."""
-    provider_id = provider_id[:200]
-    if message.provider_id is not None:
-        return
-    same = (Message.channel_id == message.channel_id, Message.provider_id == provider_id)
-    taken = select(Message.id).where(*same, Message.direction == "out").limit(1)
-    if db.session.execute(taken).first() is None:
-        message.provider_id = provider_id
+def _receipt(channel_id: str, update: StatusUpdate) -> Receipt:
+    return Receipt(
+        channel_id=channel_id,
+        provider_id=update.provider_id[:NAME_LENGTH],
+        status=update.status,
+        error=update.error,
+        error_code=update.error_code,
+        at=update.at,
+    )
 
 
-def apply_kept(message: Message) -> None:
-    """Apply what was said of this message before we knew its provider's id."""
-    if message.provider_id is None:
+def name_messages(named: Sequence[tuple[Message, str]], known: Collection[Message]) -> None:
+    """Note the provider's ids, unless one is known; of two messages with one id the first has it.
+
+    known: among others all outbound messages that have one of these ids already.
+    """
+    taken = {(row.channel_id, row.provider_id) for row in known if row.direction == "out"}
+    for message, name in named:
+        key = (message.channel_id, name[:NAME_LENGTH])
+        if message.provider_id is None and key not in taken:
+            message.provider_id = key[1]
+            taken.add(key)
+
+
+def apply_kept(messages: Collection[Message]) -> None:
+    """Apply what was said of these messages before we knew their provider's ids."""
+    by_name = {(row.channel_id, row.provider_id): row for row in messages if row.provider_id}
+    if not by_name:
         return
     rows = db.session.scalars(
         select(Receipt)
-        .where(Receipt.channel_id == message.channel_id, Receipt.provider_id == message.provider_id)
+        .where(
+            Receipt.channel_id.in_({channel_id for channel_id, _ in by_name}),
+            Receipt.provider_id.in_({name for _, name in by_name}),
+        )
         .order_by(Receipt.id)
     ).all()
     for row in rows:
-        advance_state(message, row.status, at=row.at, error=row.error, code=row.error_code)
-        db.session.delete(row)
+        message = by_name.get((row.channel_id, row.provider_id))
+        if message is not None:
+            advance_state(message, row.status, at=row.at, error=row.error, code=row.error_code)
+            db.session.delete(row)
 
 
 def match_kept() -> None:
     """Apply receipts whose message got its id at the same moment as they came."""
-    rows = db.session.scalars(
-        select(Message)
+    found = db.session.execute(
+        select(Message.id, Message.contact_id)
         .join(
             Receipt, (Receipt.channel_id == Message.channel_id) & (Receipt.provider_id == Message.provider_id)
         )
-        .limit(100)
-    ).unique()
-    for message in rows.all():
-        apply_kept(message)
+        .where(Message.direction == "out")
+        .limit(KEPT_BATCH)
+    ).all()
+    if found:
+        by_contact = {row.id: row.contact_id for row in found}
+        contacts.lock(set(by_contact.values()))
+        apply_kept(_messages(by_contact).values())
 
 
 def advance_state(
@@ -136,18 +184,40 @@ def _stamp(message: Message, status: str, at: datetime) -> None:
         setattr(message, column, at)
 
 
-def _find(channel_id: str, update: StatusUpdate) -> Message | None:
-    known_by: list[Any] = [Message.provider_id == update.provider_id]
-    reference = update.reference
-    if reference and _is_id(reference):
-        known_by.append(Message.id == reference)
-    where = (Message.channel_id == channel_id, Message.direction == "out", or_(*known_by))
-    found = db.session.execute(select(Message.id, Message.contact_id).where(*where).limit(1)).first()
-    if found is None:
+def _where_they_are(told: Sequence[tuple[str, StatusUpdate]]) -> dict[str, str]:
+    """Contact id by message id of the messages that are told of, as far as they are known."""
+    if not told:
+        return {}
+    known_by: list[Any] = [
+        and_(
+            Message.channel_id.in_({channel_id for channel_id, _ in told}),
+            Message.provider_id.in_({update.provider_id[:NAME_LENGTH] for _, update in told}),
+        )
+    ]
+    references = {reference for _, update in told if (reference := _reference(update))}
+    if references:
+        known_by.append(Message.id.in_(references))
+    rows = db.session.execute(
+        select(Message.id, Message.contact_id).where(Message.direction == "out", or_(*known_by))
+    )
+    return {row.id: row.contact_id for row in rows}
+
+
+def _messages(ids: Collection[str]) -> dict[str, Message]:
+    """The messages as they are now; their contacts are locked."""
+    if not ids:
+        return {}
+    rows = db.session.scalars(
+        select(Message).where(Message.id.in_(sorted(ids))).execution_options(populate_existing=True)
+    )
+    return {row.id: row for row in rows}
+
+
+def _reference(update: StatusUpdate) -> str | None:
+    """Our id of the message, in the spelling of the database."""
+    if not update.reference or not _is_id(update.reference):
         return None
-    # Contact before message, as everybody who locks both does: else two of them could wait for each other.
-    db.session.get(Contact, found.contact_id, with_for_update=True, populate_existing=True)
-    return db.session.get(Message, found.id, with_for_update=True, populate_existing=True)
+    return str(UUID(update.reference))
 
 
 def _is_id(value: str) -> bool:

@@ -6,7 +6,7 @@ messages of the same person are never worked on at once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -19,13 +19,14 @@ from app.kit.errors import Invalid
 from app.kit.outbox import publish
 from app.kit.telemetry import get_logger
 from app.whatsapp import engine
-from app.whatsapp.commands import intake, turns
+from app.whatsapp.commands import contacts, intake, turns
 from app.whatsapp.models import (
     BOT,
     COMPLETED,
     EXPIRED,
     HUMAN,
     MESSAGE_FAILED,
+    OPEN,
     WAITING,
     Contact,
     Conversation,
@@ -34,7 +35,7 @@ from app.whatsapp.models import (
     Timer,
 )
 from app.whatsapp.providers import SENDERS
-from app.whatsapp.queries import flows
+from app.whatsapp.queries import flows, inbound
 
 REPLY_LENGTH = 4096
 """Longest text a person may send at once (Meta's limit)."""
@@ -42,38 +43,75 @@ REPLY_LENGTH = 4096
 log = get_logger("whatsapp")
 
 
-def handle_next(contact_id: str) -> bool:
-    """Handle the oldest message of this contact that is due; False when there is none."""
+def handle(contact_ids: Collection[str], limit: int) -> int:
+    """Handle what waits of these contacts, each one's messages in their order, at most `limit`; how many they were."""
     now = utcnow()
-    contact = turns.lock_contact(contact_id)
-    message = _oldest_unhandled(contact_id)
-    if message is None or (message.next_attempt_at is not None and message.next_attempt_at > now):
-        return False
-    contact.last_position += 1
-    message.position = contact.last_position
-    message.handled_at = now
-    contact.last_inbound_at = now
-    conversation = turns.open_conversation(contact_id)
-    if message.silent or contact.mode == HUMAN:
-        around = conversation or turns.newest_conversation(contact_id)
-        message.conversation_id = around.id if around is not None else None
-        return True
-    if conversation is not None:
-        message.conversation_id = conversation.id
-        turns.proceed(conversation, _reply_of(message), now)
-        return True
-    flow = flows.triggered(message.text) or _default_flow(contact)
-    if flow is not None:
-        begun = turns.begin(contact, flow, variables={}, started_by="contact", said=message.text, now=now)
-        message.conversation_id = begun.id
-    return True
+    people = contacts.lock(contact_ids)
+    messages = _due(inbound.unhandled(people, limit), now)
+    talks = turns.open_conversations(people)
+    spoken = {
+        message.contact_id for message in messages if not _to_nobody(message, people[message.contact_id])
+    }
+    turns.forget_timers({talks[contact_id].id for contact_id in spoken & talks.keys()})
+    catalogue = flows.Catalogue()
+    if spoken - talks.keys():
+        catalogue.read()  # before anything is changed, or the query would write half of it
+    for message in messages:
+        contact = people[message.contact_id]
+        contact.last_position += 1
+        message.position = contact.last_position
+        message.handled_at = now
+        contact.last_inbound_at = now
+        talk = _handle(message, contact, talks.get(contact.id), catalogue, now)
+        if talk is not None and talk.status in OPEN:
+            talks[contact.id] = talk
+        elif talks.pop(contact.id, None) is not None:
+            db.session.flush()  # the row must be seen as closed before the next one of this contact is opened
+    return len(messages)
+
+
+def _handle(
+    message: Message, contact: Contact, talk: Conversation | None, catalogue: flows.Catalogue, now: datetime
+) -> Conversation | None:
+    """What a message leads to; gives the conversation that it belongs to."""
+    if _to_nobody(message, contact):
+        talk = talk or turns.newest_conversation(contact.id)
+        message.conversation = talk
+        return talk
+    if talk is not None:
+        message.conversation = talk
+        turns.proceed(talk, _reply_of(message), now)
+        return talk
+    flow = catalogue.triggered(message.text) or catalogue.get(contact.channel.default_flow_id)
+    if flow is None:
+        return None
+    talk = turns.begin(contact, flow, variables={}, started_by="contact", said=message.text, now=now)
+    message.conversation = talk
+    return talk
+
+
+def _to_nobody(message: Message, contact: Contact) -> bool:
+    """Whether the bot has nothing to say to it."""
+    return message.silent or contact.mode == HUMAN
+
+
+def _due(messages: Sequence[Message], now: datetime) -> list[Message]:
+    """Those whose turn it is: one that waits for its next attempt holds back the later ones of its contact."""
+    held: set[str] = set()
+    due = []
+    for message in messages:
+        if message.next_attempt_at is not None and message.next_attempt_at > now:
+            held.add(message.contact_id)
+        elif message.contact_id not in held:
+            due.append(message)
+    return due
 
 
 def note_failure(contact_id: str, error: Exception) -> None:
     """The oldest message could not be handled: try later, or show it among the dead letters and go on without it."""
     now = utcnow()
     contact = turns.lock_contact(contact_id)
-    message = _oldest_unhandled(contact_id)
+    message = next(iter(inbound.unhandled({contact_id}, 1)), None)
     if message is None:
         return
     message.attempts += 1
@@ -93,6 +131,7 @@ def start_flow(contact_id: str, flow: Flow, *, variables: Mapping[str, Any], by:
     running = turns.open_conversation(contact_id)
     if running is not None:
         turns.close(running, COMPLETED, now)
+        turns.forget_timers({running.id})
         publish(
             ConversationCompleted(
                 conversation_id=running.id, contact_id=contact_id, flow_id=running.flow_id, outcome="replaced"
@@ -149,6 +188,7 @@ def expire(conversation_id: str) -> None:
     if conversation.status != WAITING or conversation.expires_at is None or conversation.expires_at > now:
         return
     turns.close(conversation, EXPIRED, now)
+    turns.forget_timers({conversation.id})
     publish(
         ConversationExpired(
             conversation_id=conversation.id, contact_id=conversation.contact_id, flow_id=conversation.flow_id
@@ -190,7 +230,7 @@ def write_as_person(contact_id: str, text: str, *, by: str) -> Message:
     pieces = SENDERS[contact.channel.provider].split(text, ())
     first: Message | None = None
     for piece in pieces:
-        message = turns.put_out(contact, conversation.id if conversation else None, piece, (), author=by)
+        message = turns.put_out(contact, conversation, piece, (), author=by)
         first = first or message
     db.session.flush()
     if first is None:
@@ -206,28 +246,12 @@ def take_over(contact_id: str) -> None:
     conversation = turns.open_conversation(contact_id)
     if conversation is not None:
         turns.hand_over(conversation, "", now)
+        turns.forget_timers({conversation.id})
 
 
 def return_to_bot(contact_id: str) -> None:
     """The bot answers this contact again, from the next message on."""
     turns.lock_contact(contact_id).mode = BOT
-
-
-def _oldest_unhandled(contact_id: str) -> Message | None:
-    return db.session.scalar(
-        select(Message)
-        .where(Message.contact_id == contact_id, Message.direction == "in", Message.handled_at.is_(None))
-        .order_by(Message.webhook_id, Message.webhook_index)
-        .limit(1)
-        .execution_options(populate_existing=True)
-    )
-
-
-def _default_flow(contact: Contact) -> Flow | None:
-    flow = contact.channel.default_flow
-    if flow is None or flow.archived_at is not None or flow.published_version is None:
-        return None
-    return flow
 
 
 def _reply_of(message: Message) -> engine.Reply:

@@ -5,12 +5,13 @@ Whoever calls these holds the contact's lock.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid5
 
 from sqlalchemy import delete, select
+from sqlalchemy.orm import joinedload
 
 from app.contracts.events import (
     ConversationCompleted,
@@ -25,7 +26,7 @@ from app.kit.errors import Conflict, NotFound
 from app.kit.outbox import publish
 from app.kit.telemetry import get_logger
 from app.whatsapp import engine
-from app.whatsapp.commands import sending
+from app.whatsapp.commands import contacts, sending
 from app.whatsapp.models import (
     COMPLETED,
     FAILED,
@@ -81,7 +82,6 @@ def begin(
     )
     conversation.contact, conversation.channel, conversation.flow = contact, contact.channel, flow
     db.session.add(conversation)
-    db.session.flush()
     publish(
         ConversationStarted(
             conversation_id=conversation.id, contact_id=contact.id, flow_id=flow.id, flow_version=number
@@ -101,7 +101,7 @@ def begin(
 
 def lock_contact(contact_id: str) -> Contact:
     """The contact, locked until the transaction ends; raises NotFound."""
-    contact = db.session.get(Contact, contact_id, with_for_update=True, populate_existing=True)
+    contact = contacts.lock({contact_id}).get(contact_id)
     if contact is None:
         raise NotFound("contact", contact_id)
     return contact
@@ -109,11 +109,18 @@ def lock_contact(contact_id: str) -> Contact:
 
 def open_conversation(contact_id: str) -> Conversation | None:
     """The conversation that waits for this contact."""
-    return db.session.scalar(
+    return open_conversations({contact_id}).get(contact_id)
+
+
+def open_conversations(contact_ids: Collection[str]) -> dict[str, Conversation]:
+    """The conversations that wait for these contacts, by contact, with their flows."""
+    rows = db.session.scalars(
         select(Conversation)
-        .where(Conversation.contact_id == contact_id, Conversation.status.in_(OPEN))
+        .where(Conversation.contact_id.in_(contact_ids), Conversation.status.in_(OPEN))
+        .options(joinedload(Conversation.flow, innerjoin=True))
         .execution_options(populate_existing=True)
     )
+    return {row.contact_id: row for row in rows}
 
 
 def newest_conversation(contact_id: str) -> Conversation | None:
@@ -161,7 +168,6 @@ def _apply(conversation: Conversation, step: engine.Step, now: datetime) -> None
     conversation.status = WAITING
     conversation.updated_at = now
     conversation.expires_at = now + timedelta(minutes=compiled.expire_minutes)
-    db.session.execute(delete(Timer).where(Timer.conversation_id == conversation.id))
     for effect in step.effects:
         _perform(conversation, effect, compiled.language, now)
 
@@ -206,7 +212,7 @@ def _perform(conversation: Conversation, effect: engine.Effect, language: str, n
             )
         case engine.SetTimer():
             due = now + timedelta(minutes=effect.minutes)
-            db.session.add(Timer(conversation_id=conversation.id, turn=effect.turn, due_at=due))
+            db.session.add(Timer(conversation=conversation, turn=effect.turn, due_at=due))
         case engine.HandOver():
             conversation.contact.mode = HUMAN
             hand_over(conversation, effect.note, now)
@@ -241,17 +247,22 @@ def _say(conversation: Conversation, effect: engine.SendMessage) -> None:
     pieces = SENDERS[conversation.channel.provider].split(effect.text, choices)
     for index, piece in enumerate(pieces):
         last = index == len(pieces) - 1
-        put_out(conversation.contact, conversation.id, piece, choices if last else (), author="")
+        put_out(conversation.contact, conversation, piece, choices if last else (), author="")
 
 
 def put_out(
-    contact: Contact, conversation_id: str | None, text: str, choices: tuple[Choice, ...], *, author: str
+    contact: Contact,
+    conversation: Conversation | None,
+    text: str,
+    choices: tuple[Choice, ...],
+    *,
+    author: str,
 ) -> Message:
     """Queue a message behind what waits; author: the person who wrote it, empty for the bot."""
     message = Message(
         channel_id=contact.channel_id,
         contact_id=contact.id,
-        conversation_id=conversation_id,
+        conversation=conversation,
         direction="out",
         kind="text",
         text=text,
@@ -278,8 +289,13 @@ def hand_over(conversation: Conversation, note: str, now: datetime) -> None:
 
 
 def close(conversation: Conversation, status: str, now: datetime) -> None:
-    """End the conversation; its timers end with it."""
+    """End the conversation."""
     conversation.status = status
     conversation.updated_at = now
     conversation.expires_at = None
-    db.session.execute(delete(Timer).where(Timer.conversation_id == conversation.id))
+
+
+def forget_timers(conversation_ids: Collection[str]) -> None:
+    """Delete the timers of conversations that go on or end. One that is left does nothing: it knows its turn."""
+    if conversation_ids:
+        db.session.execute(delete(Timer).where(Timer.conversation_id.in_(conversation_ids)))

@@ -98,6 +98,16 @@ def credentials_of(row: Channel) -> dict[str, str]:
     return merged(row.provider, row.credentials or {})
 
 
+def raw_credentials() -> Any:
+    """The column without its decryption: one channel whose secret cannot be read must not hide the others."""
+    return type_coerce(Channel.__table__.c.credentials, LargeBinary)
+
+
+def opened(provider: str, stored: bytes | None) -> dict[str, str]:
+    """Credentials read as raw_credentials, over the environment's. May raise Undecryptable."""
+    return merged(provider, decrypt(stored) if stored else {})
+
+
 def merged(provider: str, stored: Mapping[str, Any]) -> dict[str, str]:
     """Stored settings over the environment's.
 
@@ -132,7 +142,7 @@ def _load_doors() -> tuple[Door, ...]:
     table = Channel.__table__
     with engine_of("whatsapp").connect() as connection:
         rows = connection.execute(
-            select(table.c.id, table.c.provider, table.c.address, _raw_credentials()).where(table.c.active)
+            select(table.c.id, table.c.provider, table.c.address, raw_credentials()).where(table.c.active)
         ).all()
     found = []
     for channel_id, provider, address, stored in rows:
@@ -150,8 +160,3 @@ def _load_doors() -> tuple[Door, ...]:
             address = SENDERS[provider].address(credentials)
             found.append(Door(channel_id=None, provider=provider, address=address, credentials=credentials))
     return tuple(found)
-
-
-def _raw_credentials() -> Any:
-    # Undecrypted: one channel whose secret cannot be read must not close the door of the others.
-    return type_coerce(Channel.__table__.c.credentials, LargeBinary)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from threading import Lock
 from typing import Any
 
@@ -22,6 +23,9 @@ COMPILED_FLOWS = 256
 
 LARGEST_NUMBER = 2**31 - 1
 """What the column holds; the database breaks off at anything above."""
+
+KEYWORDS = 4096
+"""Folded keywords a process keeps."""
 
 _compiled: OrderedDict[tuple[str, int, str], CompiledFlow] = OrderedDict()
 _lock = Lock()
@@ -98,21 +102,41 @@ def compiled(flow_id: str, number: int, name: str) -> CompiledFlow:
     return made
 
 
-def triggered(text: str) -> Flow | None:
-    """The published flow that the text asks for: a keyword that is all of it before one in it, then the older flow."""
-    words = fold_words(text)
-    if not words:
-        return None
-    published = (Flow.archived_at.is_(None), Flow.published_version.is_not(None))
-    columns = select(Flow.id, Flow.keywords, Flow.match).where(*published).order_by(Flow.id)
-    within: str | None = None
-    for flow_id, keywords, match in db.session.execute(columns):
-        folded = [fold_words(str(keyword)) for keyword in keywords or ()]
-        if words in folded:
-            return flow(flow_id)
-        if within is None and match != "exact" and any(says(words, keyword) for keyword in folded if keyword):
-            within = flow_id
-    return flow(within) if within is not None else None
+_folded = lru_cache(KEYWORDS)(fold_words)
+
+
+class Catalogue:
+    """The flows that can be started; read when first asked, good for one transaction."""
+
+    def __init__(self) -> None:
+        self._flows: dict[str, Flow] | None = None
+
+    def read(self) -> dict[str, Flow]:
+        """The flows by id, the older first."""
+        if self._flows is None:
+            published = (Flow.archived_at.is_(None), Flow.published_version.is_not(None))
+            rows = db.session.scalars(select(Flow).where(*published).order_by(Flow.id))
+            self._flows = {row.id: row for row in rows}
+        return self._flows
+
+    def get(self, flow_id: str | None) -> Flow | None:
+        """The flow, if it can be started."""
+        return self.read().get(flow_id) if flow_id is not None else None
+
+    def triggered(self, text: str) -> Flow | None:
+        """The flow that the text asks for: a keyword that is all of it before one in it, then the older flow."""
+        words = fold_words(text)
+        if not words:
+            return None
+        within: Flow | None = None
+        for flow in self.read().values():
+            folded = [_folded(str(keyword)) for keyword in flow.keywords or ()]
+            if words in folded:
+                return flow
+            exact = within is not None or flow.match == "exact"
+            if not exact and any(says(words, keyword) for keyword in folded if keyword):
+                within = flow
+        return within
 
 
 def node_of(row: Conversation) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -37,15 +38,27 @@ def any_due(now: datetime) -> bool:
     return db.session.execute(webhook).first() is not None or db.session.execute(message).first() is not None
 
 
-def contacts_waiting(now: datetime, limit: int) -> list[str]:
-    """Ids of contacts with a message to handle, the longest waiting first."""
-    rows = db.session.execute(
-        select(Message.contact_id)
-        .where(*message_is_due(now))
+def waiting(now: datetime, limit: int) -> list[str]:
+    """The contact of each message that is to be handled, the longest waiting first."""
+    return list(
+        db.session.scalars(
+            select(Message.contact_id)
+            .where(*message_is_due(now))
+            .order_by(Message.webhook_id, Message.webhook_index)
+            .limit(limit)
+        )
+    )
+
+
+def unhandled(contact_ids: Collection[str], limit: int) -> Sequence[Message]:
+    """The oldest messages of these contacts that were not handled, as they are now, in their order."""
+    return db.session.scalars(
+        select(Message)
+        .where(Message.contact_id.in_(contact_ids), Message.direction == "in", Message.handled_at.is_(None))
         .order_by(Message.webhook_id, Message.webhook_index)
         .limit(limit)
-    )
-    return list(dict.fromkeys(row.contact_id for row in rows))
+        .execution_options(populate_existing=True)
+    ).all()
 
 
 def any_older_than(limit: datetime) -> bool:
