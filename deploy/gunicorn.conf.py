@@ -3,6 +3,7 @@
 GUNICORN_CMD_ARGS and the command line win over this file.
 """
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -34,6 +35,12 @@ keepalive = 95  # longer than the 90 seconds after which Heroku's router drops a
 accesslog = None  # the application logs each request as an event with its id
 errorlog = "-"
 loglevel = "warning"
+
+
+def pre_fork(server, worker):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201, ARG001
+    """The collector would write into pages that the workers share with their parent."""
+    gc.collect()
+    gc.freeze()
 
 
 def post_fork(server, worker):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201, ARG001

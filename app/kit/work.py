@@ -8,6 +8,7 @@ parent. What was being done is in the database, with a lease or a mark, and goes
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import signal
 import sys
@@ -60,6 +61,12 @@ class QueueWorker(SimpleWorker):
         with self.app.app_context():
             return bool(super().perform_job(*args, **kwargs))
 
+    def request_force_stop(self, signum: int, frame: FrameType | None) -> None:
+        """Go on finishing the job: platforms send SIGTERM to every process and the parent sends it again.
+
+        RQ would break off in the middle of a job; the parent kills whoever has not finished in STOP_SECONDS.
+        """
+
 
 def run(app: Flask, names: Sequence[str]) -> None:
     """Drain the named queues (all served ones when none is named) until SIGTERM or SIGINT."""
@@ -76,6 +83,8 @@ def run(app: Flask, names: Sequence[str]) -> None:
     if app.config["EVENTS_BROKER_URL"] and (listeners := _listeners(app, queues)):
         parts.append(_Part(queues=tuple(listeners), consumes=True))
     db.dispose_engines(app)
+    gc.collect()
+    gc.freeze()  # the collector would write into pages that the children share with us
     children: dict[int, _Part] = {}
     stopping: list[int] = []
 
