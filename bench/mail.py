@@ -19,11 +19,13 @@ from pathlib import Path
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
-from bench.harness import ROOT, Result, free_port, installation, process
+from bench.harness import ROOT, Installation, Result, free_port, installation, process
 
 MAILS = 1000
 TARGET = 0.6
-ROUNDS = 2
+ROUNDS = 3
+SETTLE_SECONDS = 3.0
+"""Let the last events reach their listeners, so that the floor has the machine to itself, too."""
 
 QUEUE = """
 import sys
@@ -31,14 +33,12 @@ from wsgi import app
 from app.email import commands
 from app.email.commands import Order
 from app.kit import db
-with app.app_context():
-    for start in range(0, int(sys.argv[1]), 100):
-        with db.transaction():
-            for number in range(start, start + 100):
-                commands.queue_email(Order(
-                    to=f"person{number}@example.com", template="welcome", language="es",
-                    variables={"name": "Lucía", "company": "Olivar S.L."},
-                ))
+with app.app_context(), db.transaction():  # one commit: all are due at the same moment
+    for number in range(int(sys.argv[1])):
+        commands.queue_email(Order(
+            to=f"person{number}@example.com", template="welcome", language="es",
+            variables={"name": "Lucía", "company": "Olivar S.L."},
+        ))
 """
 
 
@@ -81,6 +81,7 @@ def run() -> list[Result]:
         "MAIL_PORT": str(port),
         "MAIL_DEFAULT_SENDER": "Embudo <ventas@example.com>",
         "MAIL_MAX_EMAILS": "10000",
+        "LOG_LEVEL": "WARNING",
     }
     with installation(**mail) as made:
         made.flask("demo")
@@ -88,28 +89,31 @@ def run() -> list[Result]:
         with process(*command, env=made.env, log=made.log):
             _await(port)
             ours, floor = [], []
-            subprocess.run([sys.executable, "-c", QUEUE, str(MAILS)], cwd=ROOT, env=made.env, check=True)
             made.start("worker")
             made.start("relay")
-            ours.append(_rate(made.folder, 1))
-            data = (made.folder / "message").read_bytes()
-            for number in range(1, ROUNDS):
-                _floor(port, data)
-                floor.append(_rate(made.folder, 2 * number))
-                subprocess.run([sys.executable, "-c", QUEUE, str(MAILS)], cwd=ROOT, env=made.env, check=True)
+            for number in range(ROUNDS):
+                _queue(made)
                 ours.append(_rate(made.folder, 2 * number + 1))
-            _floor(port, data)
-            floor.append(_rate(made.folder, 2 * ROUNDS))
+                time.sleep(SETTLE_SECONDS)
+                _floor(port, (made.folder / "message").read_bytes())
+                floor.append(_rate(made.folder, 2 * number + 2))
+            size = (made.folder / "message").stat().st_size
     best, base = max(ours), max(floor)
     return [
         Result(
-            name=f"bulk mail over SMTP, {MAILS} messages of {len(data) / 1000:.0f} kB",
+            name=f"bulk mail over SMTP, {MAILS} messages of {size / 1000:.0f} kB",
             value=f"{best:.0f} mails/s ({', '.join(f'{rate:.0f}' for rate in ours)})",
             floor=f"smtplib {base:.0f}/s ({', '.join(f'{rate:.0f}' for rate in floor)})",
             ratio=best / base,
             target=TARGET,
         )
     ]
+
+
+def _queue(made: Installation) -> None:
+    """Put the mails into the queue."""
+    command = [sys.executable, "-c", QUEUE, str(MAILS)]
+    subprocess.run(command, cwd=ROOT, env=made.env, check=True)
 
 
 def _floor(port: int, data: bytes) -> None:

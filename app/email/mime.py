@@ -22,10 +22,14 @@ LINE = 76
 HEADER_LINE = 998
 """Longest line that servers must take (RFC 5322 §2.1.1)."""
 
+PARTS = 32
+"""Encoded parts that are kept: enough for the mailings of the moment."""
+
 WORD_BYTES = 45
 """Bytes of text in an encoded word: with its frame 72 characters of the 75 allowed (RFC 2047 §2)."""
 
 _WORD_START, _WORD_END = "=?utf-8?b?", "?="
+_BOUNDARY = b"=_"  # neither quoted-printable nor base64 can hold this
 _ASCII = bytes(range(128))
 _CRLF = "\r\n"
 _FORBIDDEN = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
@@ -80,23 +84,24 @@ def build(letter: Letter) -> bytes:
     ]
     head = _CRLF.join(lines).encode("ascii")
     if not letter.html:
-        return head + b"\r\n" + _part("plain", letter.text, b"")
-    boundary = f"=_{letter.ref}".encode("ascii")
+        return head + b"\r\n" + _part("plain", letter.text)
+    boundary = _BOUNDARY + letter.ref.encode("ascii")
     return b"".join(
         (
             head, b'\r\nContent-Type: multipart/alternative;\r\n boundary="', boundary, b'"\r\n\r\n',
-            b"--", boundary, b"\r\n", _part("plain", letter.text, boundary),
-            b"\r\n--", boundary, b"\r\n", _part("html", letter.html, boundary),
+            b"--", boundary, b"\r\n", _part("plain", letter.text),
+            b"\r\n--", boundary, b"\r\n", _part("html", letter.html),
             b"\r\n--", boundary, b"--\r\n",
         )
     )  # fmt: skip
 
 
-def _part(subtype: str, text: str, boundary: bytes) -> bytes:
-    """A text part with its headers. Neither quoted-printable nor base64 can hold a boundary of ours."""
+@lru_cache(maxsize=PARTS)
+def _part(subtype: str, text: str) -> bytes:
+    """A text part with its headers; what is not personal is encoded once for all recipients."""
     lines = text.replace(_CRLF, "\n").replace("\r", "\n").rstrip("\n")
     data = f"{lines}\n".replace("\n", _CRLF).encode()
-    if data.isascii() and (not boundary or boundary not in data) and _fits(data):
+    if data.isascii() and _fits(data):
         encoding, body = b"7bit", data
     elif len(data.translate(None, _ASCII)) * 3 > len(data):
         encoding, body = b"base64", base64.encodebytes(data).replace(b"\n", b"\r\n")
@@ -111,7 +116,10 @@ def _part(subtype: str, text: str, boundary: bytes) -> bytes:
 
 
 def _fits(data: bytes) -> bool:
-    return b"\0" not in data and all(len(line) <= LINE for line in data.split(b"\r\n"))
+    """Whether it can go as it is: short lines, and none that could be a boundary of ours."""
+    return (
+        b"\0" not in data and _BOUNDARY not in data and all(len(line) <= LINE for line in data.split(b"\r\n"))
+    )
 
 
 def _header(name: str, value: str) -> str:

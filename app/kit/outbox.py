@@ -9,7 +9,7 @@ is handed over again. On the listener's side the handler runs in the same transa
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,7 +17,7 @@ from typing import Any
 
 import orjson
 from flask import current_app
-from sqlalchemy import Index, String, Text, func, select, text, update
+from sqlalchemy import Index, String, Text, func, insert, select, text, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.contracts.events import EVENTS, LISTENERS, Event, parse
@@ -127,22 +127,39 @@ def tables_of(service: str) -> tuple[Any, Any]:
 
 def publish(event: Event) -> None:
     """Record that `event` happened; it leaves after the running transaction has committed."""
+    db.db.session.add(_outboxes[event.service](**_row(event)))
+    if LISTENERS.get(type(event)):
+        jobs.nudge(event.service, "outbox")
+
+
+def publish_all(events: Sequence[Event]) -> None:
+    """As publish(), for many events of one service, without waking the relay: who is done calls wake().
+
+    Costs a fraction of as many rows of the ORM and, for small transactions in a row, of as many rounds of the relay.
+    """
+    if events:
+        table = _outboxes[events[0].service].__table__
+        db.db.session.execute(insert(table), [_row(event) for event in events])
+
+
+def wake(service: str) -> None:
+    """Have the relay look into this service's outbox now rather than at its next sweep."""
+    jobs.nudge(service, "outbox")
+
+
+def _row(event: Event) -> dict[str, Any]:
     listeners = list(LISTENERS.get(type(event), ()))
     now = db.utcnow()
-    db.db.session.add(
-        _outboxes[event.service](
-            name=event.name,
-            version=event.version,
-            subject=event.subject,
-            data=event.data(),
-            request_id=request_id(),
-            pending=listeners,
-            next_attempt_at=now if listeners else None,
-            delivered_at=None if listeners else now,
-        )
-    )
-    if listeners:
-        jobs.nudge(event.service, "outbox")
+    return {
+        "name": event.name,
+        "version": event.version,
+        "subject": event.subject,
+        "data": event.data(),
+        "request_id": request_id(),
+        "pending": listeners,
+        "next_attempt_at": now if listeners else None,
+        "delivered_at": None if listeners else now,
+    }
 
 
 def as_cloud_event(row: Any) -> dict[str, Any]:
@@ -169,17 +186,28 @@ def hand_over(service: str) -> int:
     outbox = _outboxes[service]
     now = db.utcnow()
     with db.transaction() as session:
-        rows = session.scalars(
-            select(outbox)
+        columns = (
+            outbox.id, outbox.name, outbox.version, outbox.subject, outbox.data, outbox.request_id,
+            outbox.created_at, outbox.pending, outbox.attempts,
+        )  # fmt: skip
+        rows = session.execute(
+            select(*columns)
             .where(outbox.delivered_at.is_(None), outbox.next_attempt_at <= now)
             .order_by(outbox.id)
             .limit(HAND_OVER_BATCH)
             .with_for_update(skip_locked=True)
         ).all()
-        for row in rows:
-            wait = CONFIRM_SECONDS[min(row.attempts, len(CONFIRM_SECONDS) - 1)]
-            row.attempts += 1
-            row.next_attempt_at = now + timedelta(seconds=wait * random.uniform(1, 1.3))
+        for attempts in {row.attempts for row in rows}:  # nearly always one
+            wait = CONFIRM_SECONDS[min(attempts, len(CONFIRM_SECONDS) - 1)]
+            session.execute(
+                update(outbox)
+                .where(outbox.id.in_([row.id for row in rows if row.attempts == attempts]))
+                .values(
+                    attempts=attempts + 1,
+                    next_attempt_at=now + timedelta(seconds=wait * random.uniform(1, 1.3)),
+                )
+                .execution_options(synchronize_session=False)
+            )
         letters = [(as_cloud_event(row), tuple(row.pending)) for row in rows]
     if letters:
         try:

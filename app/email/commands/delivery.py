@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row, bindparam, insert, or_, select, update
+from sqlalchemy import Row, case, insert, or_, select, update
 
 from app.contracts.events import EmailFailed, EmailSent
 from app.email.commands.suppressions import suppress
@@ -52,7 +52,6 @@ LEASE = timedelta(seconds=60)
 ANSWER_LEASE = timedelta(seconds=300)
 """How long a group may be with providers before its fate counts as unknown: longer than any time-out there."""
 
-_message = Message.__table__
 _columns = (
     Message.id, Message.to_ascii, Message.subject, Message.text, Message.html, Message.created_at,
     Message.category, Message.lead_id,
@@ -215,30 +214,27 @@ def record(results: Sequence[Result], *, provider: str) -> None:
 
 def _record_accepted(results: Sequence[Result], now: datetime, provider: str) -> None:
     """Many at once: one statement each for messages, tries and events."""
+    given = {result.ref: (result.provider_message_id or "")[:200] or None for result in results}
     rows = db.session.execute(
-        select(Message.id, Message.lead_id, Message.template)
-        .where(Message.id.in_([result.ref for result in results]), Message.status.in_((SENDING, UNKNOWN)))
-        .with_for_update()
-    ).all()
+        update(Message)
+        .where(Message.id.in_(given), Message.status.in_((SENDING, UNKNOWN)))
+        .values(
+            provider_message_id=case(*((Message.id == ref, id_) for ref, id_ in given.items())), status=SENT, sent_at=now, next_attempt_at=None,
+            claimed_until=None, handing_over_at=None, provider=provider, error_code=None, last_error=None,
+            attempts=Message.attempts + 1,
+        )
+        .returning(Message.id, Message.lead_id, Message.template)
+        .execution_options(synchronize_session=False)
+    ).all()  # fmt: skip
     if not rows:
         return
-    given = {result.ref: (result.provider_message_id or "")[:200] or None for result in results}
-    db.session.execute(
-        update(_message)
-        .where(_message.c.id == bindparam("ref"))
-        .values(
-            provider_message_id=bindparam("given"), status=SENT, sent_at=now, next_attempt_at=None,
-            claimed_until=None, handing_over_at=None, provider=provider, error_code=None, last_error=None,
-            attempts=_message.c.attempts + 1,
-        ),
-        [{"ref": row.id, "given": given[row.id]} for row in rows],
-    )  # fmt: skip
     db.session.execute(
         insert(Attempt.__table__),
         [{"message_id": row.id, "at": now, "provider": provider, "outcome": SENT} for row in rows],
     )
-    for row in rows:
-        outbox.publish(EmailSent(message_id=row.id, lead_id=row.lead_id, template=row.template))
+    outbox.publish_all(
+        [EmailSent(message_id=row.id, lead_id=row.lead_id, template=row.template) for row in rows]
+    )
     telemetry.PROVIDER_CALLS.labels(provider=f"mail_{provider}", outcome=SENT).inc(len(rows))
 
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from email.utils import formataddr, parseaddr
+from itertools import islice
 from typing import Any
 
 from flask import current_app
@@ -21,7 +22,7 @@ from app.email.mime import Letter
 from app.email.providers import MailSender, Result
 from app.email.providers.outbox import OutboxSender
 from app.email.queries import ChosenWay
-from app.kit import telemetry
+from app.kit import outbox, telemetry
 from app.kit.db import new_id, transaction, utcnow
 from app.kit.errors import Misconfigured, ProviderError, RateLimited, Temporary, Unknown
 from app.kit.jobs import ring
@@ -123,13 +124,13 @@ class Route:
         letters: Sequence[Letter],
         results: list[Result],
         reasons: dict[str, ProviderError],
-        until: float,
     ) -> None:
         """Send letters until all are, or the time is over.
 
         Adds to `results` what is settled, and to `reasons` why letters certainly did not leave by this way: another
         may take them. Raises Temporary, with its kinds, when this way is of no use for now.
         """
+        until = time.monotonic() + GROUP_SECONDS
         begun: set[str] = set()
         known: set[str] = set()
         seconds = telemetry.PROVIDER_SECONDS.labels(provider=f"mail_{self.name}")
@@ -194,21 +195,25 @@ class Batch:
                 self._release([], provider=routes[0].name)
         finally:
             self._give_back()
+            outbox.wake(
+                "email"
+            )  # once for the batch: each round of the relay costs as much as sending a mail
         return len(troubles) < len(routes)
 
     def _hand_out(self, route: Route) -> None:
+        """Send what waits by one way, group by group, until the time is over."""
         tried: set[str] = set()
         while time.monotonic() < self._ends:
-            group = [ref for ref in self.waiting if ref not in tried][:GROUP]
+            group = list(islice((ref for ref in self.waiting if ref not in tried), GROUP))
             if not group:
                 return
             with breaker(route.breaker):
                 address = route.open()
                 group = self._mark(route, group[: route.allowance(len(group))])
-                tried |= set(group)
+                tried.update(group)
                 letters = [replace(self.waiting[ref].letter, sender=address) for ref in group]
                 try:
-                    route.send(letters, self._results, self._reasons, time.monotonic() + GROUP_SECONDS)
+                    route.send(letters, self._results, self._reasons)
                 finally:
                     for result in self._results:
                         self.waiting.pop(result.ref, None)
@@ -289,10 +294,14 @@ def send_due() -> None:
     with transaction():
         commands.take_back()
     routes = routes_of(config)
+    is_helped = False
     try:
         while time.monotonic() < ends:
             with transaction():
                 claimed = commands.claim_due(BATCH, public_url=config.get("PUBLIC_URL") or "")
+            if len(claimed) == BATCH and not is_helped:
+                ring(commands.SEND_JOB)  # more than this worker carries at once: another one may help
+                is_helped = True
             if not claimed or not Batch(claimed, ends).send(routes):
                 return
         ring(commands.SEND_JOB)
