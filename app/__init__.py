@@ -40,6 +40,7 @@ def create_app(config: Config | None = None, *, role: str = "web") -> Flask:
     }
     app.extensions["embudo_services"] = tuple(service.name for service in served)
     app.extensions["embudo_routes"] = services.routes()
+    app.extensions["embudo_elsewhere"] = services.elsewhere(served)
     app.extensions["embudo_config"] = config
     if config.trusted_proxies:
         count = config.trusted_proxies

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
+from flask_babel import lazy_gettext as _l
+
 from app.kit import gateway, jobs, transport
 
 
@@ -26,7 +28,7 @@ class Service:
     """
 
     name: str
-    title: str
+    title: Any
     queues: tuple[str, ...]
     paths: tuple[str, ...]
     callbacks: tuple[str, ...]
@@ -38,7 +40,7 @@ SERVICES: dict[str, Service] = {
     for service in (
         Service(
             name="whatsapp",
-            title="WhatsApp flows",
+            title=_l("WhatsApp flows"),
             queues=("whatsapp",),
             paths=("/message", "/start", "/status", "/flows", "/simulations", "/simulator", "/conversations"),
             callbacks=("/message",),
@@ -52,7 +54,7 @@ SERVICES: dict[str, Service] = {
         ),
         Service(
             name="leads",
-            title="Leads",
+            title=_l("Leads"),
             queues=("leads", "airtable"),
             paths=("/leads", "/stages", "/airtable", "/stand-in"),
             callbacks=("/airtable/notify",),
@@ -66,7 +68,7 @@ SERVICES: dict[str, Service] = {
         ),
         Service(
             name="email",
-            title="E-mail",
+            title=_l("E-mail"),
             queues=("email",),
             paths=("/email", "/templates"),
             callbacks=(),
@@ -74,7 +76,7 @@ SERVICES: dict[str, Service] = {
         ),
         Service(
             name="webhooks",
-            title="Webhooks",
+            title=_l("Webhooks"),
             queues=("webhooks",),
             paths=("/webhooks",),
             callbacks=(),
@@ -158,6 +160,16 @@ def routes() -> tuple[gateway.Routes, ...]:
             screens=(*service.screens, f"{DEAD_LETTERS}/{service.name}"),
         )
         for service in SERVICES.values()
+    )
+
+
+def elsewhere(served: Iterable[Service]) -> tuple[tuple[Any, str], ...]:
+    """(title, first screen) of the services that other processes serve, behind the same gateway."""
+    here = {service.name for service in served}
+    return tuple(
+        (service.title, f"{service.screens[0]}/list/")
+        for name, service in SERVICES.items()
+        if name not in here
     )
 
 

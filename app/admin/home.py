@@ -24,6 +24,7 @@ from app.admin.security import grants
 from app.admin.views import PageView, may_read
 from app.kit import jobs, outbox, relay, telemetry
 from app.kit.db import db
+from app.kit.errors import Temporary
 from app.kit.redis_client import RedisError
 
 OLD_SECONDS = 60
@@ -219,6 +220,7 @@ def health() -> list[dict[str, Any]]:
         rows.append((gettext("Relay"), _relay_state()))
     for box in _ask("outbox", outbox.health, []):
         rows.append((gettext("Events of %(name)s", name=box.service), _outbox_state(box)))
+    rows += [(gettext("Message broker"), _broker_state())] if current_app.config["EVENTS_BROKER_URL"] else []
     for part in _parts(Health):
         unknown = State("error", gettext("Cannot say now."))
         rows.append((str(part.label), _ask(part.key, part.state, unknown)))
@@ -259,6 +261,24 @@ def _outbox_state(box: outbox.OutboxHealth) -> State:
             gettext("%(n)s events wait, the oldest for %(age)s.", n=box.waiting, age=age(box.oldest_seconds)),
         )
     return State("ok", gettext("%(n)s events wait.", n=box.waiting))
+
+
+def _broker_state() -> State:
+    from app.kit import broker  # who has no broker does not load its client
+
+    try:
+        states = broker.states(
+            current_app.config["EVENTS_BROKER_URL"], current_app.extensions["embudo_services"]
+        )
+    except Temporary:
+        return State("error", gettext("Does not answer; events wait in the database."))
+    waiting = sum(state.waiting for state in states)
+    deaf = [state.service for state in states if not state.consumers]
+    if deaf:
+        return State("error", gettext("No worker takes the events of %(names)s.", names=", ".join(deaf)))
+    if any(state.dead for state in states):
+        return State("warning", gettext("Some letters were set aside; see “Failed events”."))
+    return State("ok", gettext("%(n)s events wait.", n=waiting))
 
 
 def age(seconds: float | None) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flask import current_app, request, url_for
+from flask_babel import gettext
 from flask_babel import lazy_gettext as _l
 
 SECTIONS: dict[str, Any] = {
@@ -22,6 +23,10 @@ SECTIONS: dict[str, Any] = {
     "security": _l("Security"),
 }
 """Keys services may use → headings, in the order of the sidebar; "" stands on top without a heading."""
+
+
+ELSEWHERE_ICON = "fa-arrow-up-right-from-square"
+"""Leads to a service that another process serves, behind the same gateway."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,4 +106,11 @@ def sidebar() -> list[dict[str, Any]]:
         ]
         if items:
             sections.append({"heading": str(heading), "items": items})
+    elsewhere = current_app.extensions.get("embudo_elsewhere", ())
+    if elsewhere and sections:
+        items = [
+            {"label": str(label), "icon": ELSEWHERE_ICON, "url": url, "active": False}
+            for label, url in elsewhere
+        ]
+        sections.append({"heading": gettext("Other services"), "items": items})
     return sections
