@@ -19,7 +19,7 @@ from app.admin.views import CommandInterface, CommandView, action, expose, may_r
 from app.kit import auth
 from app.kit.db import utcnow
 from app.leads import commands
-from app.leads.admin import airtable, words
+from app.leads.admin import airtable, mails, words
 from app.leads.admin.export import leads_as_csv
 from app.leads.models import EMAIL_LENGTH, NAME_LENGTH, Lead
 from app.leads.queries import funnel, lists
@@ -136,6 +136,7 @@ class LeadView(CommandView):
             if row.contact_id
             else None,
             "airtable": airtable.of_lead(row.id, self),
+            "mails": mails.of_lead(row.id),
             "stage_badge": badge(row.stage_key, words.stages()),
         }
 
