@@ -29,7 +29,7 @@ KEY_PREFIX = "emb_"
 SCOPES = (
     "leads:read", "leads:write", "flows:read", "flows:write", "flows:publish", "channels:read", "channels:write",
     "conversations:read", "conversations:write", "status:read", "simulator:use", "templates:read",
-    "templates:write", "email:read", "email:send", "keys:write", "settings:write",
+    "templates:write", "email:read", "email:send", "email:write", "keys:write", "settings:write",
     "webhooks:read", "webhooks:write",
 )  # fmt: skip
 """Everything a principal may be allowed to do through the API."""

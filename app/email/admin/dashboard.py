@@ -5,12 +5,15 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from flask import current_app
 from flask_babel import gettext
 from flask_babel import lazy_gettext as _l
+from markupsafe import Markup
 
 from app.admin import home
+from app.admin.cells import badge
 from app.email import queries
-from app.email.admin.messages import no_server
+from app.email.queries import ChosenWay
 from app.kit.db import utcnow
 from app.kit.resilience import breaker_open
 
@@ -18,11 +21,35 @@ LATE = timedelta(minutes=10)
 """A mail that has waited longer deserves a look."""
 
 
+def state_of(chosen: ChosenWay, *, is_open: bool, is_paused: bool) -> Markup:
+    """The badge of a way out."""
+    if not chosen.enabled:
+        return badge("off", {"off": (gettext("Off"), "grey")})
+    if not chosen.is_configured:
+        return badge("none", {"none": (gettext("Not set up"), "grey")})
+    if is_open:
+        return badge("failing", {"failing": (gettext("Failing"), "red")})
+    if is_paused:
+        return badge("paused", {"paused": (gettext("Resting, we were too fast"), "amber")})
+    return badge("ok", {"ok": (gettext("Works"), "green")})
+
+
 def _state() -> home.State:
-    if no_server():
-        return home.State("warning", gettext("No mail server is set; mails are kept in the outbox."))
-    if breaker_open("mail:smtp"):
-        return home.State("error", gettext("The mail server keeps failing; mails wait."))
+    ways = queries.usable_ways(current_app.config)
+    if not ways:
+        return home.State("warning", gettext("No way out for mail is set up; mails are kept in the outbox."))
+    failing = [one.way.title for one in ways if breaker_open(f"mail:{one.name}")]
+    if len(failing) == len(ways):
+        return home.State(
+            "error", gettext("%(providers)s keep failing; mails wait.", providers=", ".join(failing))
+        )
+    if failing:
+        return home.State(
+            "warning",
+            gettext("%(providers)s keep failing; another provider sends.", providers=", ".join(failing)),
+        )
+    if queries.count_unread_notices():
+        return home.State("warning", gettext("Some notices from mail providers could not be understood."))
     oldest = queries.oldest_waiting()
     if oldest is not None and utcnow() - oldest > LATE:
         return home.State("warning", gettext("%(n)s mails wait, some for long.", n=queries.count_waiting()))

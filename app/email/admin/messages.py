@@ -16,7 +16,7 @@ from app.admin.menu import MenuEntry
 from app.admin.views import CommandInterface, CommandView, action, expose, may_read
 from app.email import commands, queries
 from app.email.admin import words
-from app.email.models import CANCELLED, DEFERRED, FAILED, QUEUED, UNKNOWN, Message
+from app.email.models import CANCELLED, DEFERRED, FAILED, QUEUED, SENDING, SUPPRESSED, UNKNOWN, Message
 from app.kit import auth
 
 
@@ -44,15 +44,16 @@ class OutboxView(CommandView):
     list_template = "email/outbox.html"
     show_template = "email/message.html"
     base_order = ("created_at", "desc")
-    list_columns = ["subject", "to", "status", "template", "created_at", "sent_at"]
+    list_columns = ["subject", "to", "status", "delivery", "template", "created_at", "sent_at"]
     order_columns = ["created_at", "sent_at"]
-    show_columns = ["to", "status", "template", "lead_id", "created_at", "sent_at"]
+    show_columns = ["to", "status", "delivery", "category", "template", "lead_id", "created_at", "sent_at"]
     quick_search = ["to", "subject"]
-    search_columns = ["status", "template", "created_at"]
-    choices = {"status": words.STATUSES}
+    search_columns = ["status", "delivery", "template", "created_at"]
+    choices = {"status": words.STATUSES, "delivery": words.DELIVERIES, "category": words.CATEGORIES}
     cells = {
         "subject": lambda row: row.subject or gettext("(no subject)"),
         "status": lambda row: badge(row.status, words.status_of(row)),
+        "delivery": lambda row: badge(row.delivery, words.DELIVERIES),
         "template": lambda row: code(row.template),
         "lead_id": lambda row: _lead(row),
         "created_at": lambda row: when(row.created_at),
@@ -62,6 +63,8 @@ class OutboxView(CommandView):
         "subject": _l("Subject"),
         "to": _l("To"),
         "status": _l("State"),
+        "delivery": _l("Delivery"),
+        "category": _l("Kind"),
         "template": _l("Template"),
         "lead_id": _l("Lead"),
         "created_at": _l("Created"),
@@ -102,14 +105,24 @@ class OutboxView(CommandView):
                 (
                     attempt,
                     badge(attempt.outcome, words.outcomes_of(attempt)),
-                    words.explain(attempt.code, attempt.detail)
-                    if attempt.outcome not in ("retry", CANCELLED)
-                    else attempt.detail,
+                    attempt.detail
+                    if attempt.outcome in ("retry", CANCELLED) and not attempt.code
+                    else words.explain(attempt.code, attempt.detail),
                 )
                 for attempt in queries.attempts_of(row.id)
             ],
+            "happenings": [
+                (
+                    happening,
+                    badge(happening.kind, words.DELIVERIES),
+                    words.EVENT_REASONS.get(happening.reason or "", ""),
+                )
+                for happening in queries.happenings_of(row.id)
+            ],
             "when": when,
-            "may_send": row.status in (FAILED, UNKNOWN, DEFERRED, CANCELLED) and row.erased_at is None,
+            "may_erase": row.erased_at is None and row.status != SENDING,
+            "may_send": row.status in (FAILED, UNKNOWN, DEFERRED, CANCELLED, SUPPRESSED)
+            and row.erased_at is None,
             "may_stop": row.status in (QUEUED, DEFERRED),
             "is_unknown": row.status == UNKNOWN,
             "writing": self._writes(),
@@ -138,3 +151,15 @@ class OutboxView(CommandView):
         done = self.run(lambda: [commands.cancel_email(row.id, by=auth.current().name) for row in rows])
         if done:
             self.toast(gettext("Stopped."))
+
+    @action(
+        "erase",
+        _l("Erase"),
+        _l("Erase recipient and text of the selected mails for good?"),
+        "fa-eraser",
+        single=False,
+    )
+    def erase(self, rows: Sequence[Message]) -> None:
+        """Remove personal data from the messages."""
+        if self.run(lambda: [commands.erase_email(row.id, by=auth.current().name) for row in rows]):
+            self.toast(gettext("Erased."))

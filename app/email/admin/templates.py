@@ -70,6 +70,9 @@ def _fields(*, new: bool) -> dict[str, Any]:
     return {
         "name": StringField(_l("Name"), [validators.InputRequired(), validators.Length(max=120)]),
         **(identity if new else {}),
+        "category": SelectField(
+            _l("Kind"), choices=lambda: list(words.CATEGORIES.items()), default="transactional"
+        ),
         "subject": StringField(_l("Subject"), [validators.InputRequired()], render_kw={"data-wide": "1"}),
         "format": SelectField(_l("Written in"), choices=lambda: list(words.FORMATS.items()), default="mjml"),
         "body": TextAreaField(
@@ -122,10 +125,10 @@ class TemplateView(CommandView):
     base_order = ("key", "asc")
     list_columns = ["name", "key", "language", "subject", "version", "updated_at", "archived_at"]
     order_columns = ["name", "key", "language", "updated_at"]
-    show_columns = ["key", "language", "version", "updated_at", "updated_by"]
+    show_columns = ["key", "language", "category", "version", "updated_at", "updated_by"]
     quick_search = ["name", "key", "subject"]
     search_columns = ["language"]
-    choices = {"language": words.LANGUAGES}
+    choices = {"language": words.LANGUAGES, "category": words.CATEGORIES}
     cells = {
         "key": lambda row: code(row.key),
         "updated_at": lambda row: when(row.updated_at),
@@ -133,12 +136,13 @@ class TemplateView(CommandView):
             _l("Archived") if row.archived_at else _l("In use"), None, _colour(row)
         ),
     }
-    add_columns = ["name", "key", "language", "subject", "format", "body", "text", "variables"]
-    edit_columns = ["name", "subject", "format", "body", "text", "variables"]
+    add_columns = ["name", "key", "language", "category", "subject", "format", "body", "text", "variables"]
+    edit_columns = ["name", "category", "subject", "format", "body", "text", "variables"]
     label_columns = {
         "name": _l("Name"),
         "key": _l("Key"),
         "language": _l("Language"),
+        "category": _l("Kind"),
         "subject": _l("Subject"),
         "version": _l("Version"),
         "updated_at": _l("Changed"),

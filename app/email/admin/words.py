@@ -17,7 +17,61 @@ STATUSES = {
     "failed": (_l("Failed"), "red"),
     "unknown": (_l("Perhaps sent"), "violet"),
     "cancelled": (_l("Stopped"), "grey"),
+    "suppressed": (_l("Held back"), "grey"),
 }
+
+DELIVERIES = {
+    "deferred": (_l("On its way"), "amber"),
+    "delivered": (_l("Delivered"), "green"),
+    "opened": (_l("Opened"), "green"),
+    "clicked": (_l("Link followed"), "green"),
+    "rejected": (_l("Not sent by the provider"), "red"),
+    "bounced": (_l("Came back"), "red"),
+    "complained": (_l("Called spam"), "red"),
+    "unsubscribed": (_l("Unsubscribed"), "grey"),
+}
+"""What providers tell after they took a mail."""
+
+EVENT_REASONS = {
+    "invalid": _l("There is no such mailbox."),
+    "blocked": _l("It was refused for its sender or its content; the address may be good."),
+    "timed_out": _l("The recipient's server did not take it in time; the address may be good."),
+    "spam": _l("It was taken for spam."),
+    "other": _l("The provider does not say why."),
+}
+
+CATEGORIES = {
+    "transactional": _l("Expected: answers, receipts"),
+    "marketing": _l("Advertising: can be unsubscribed from"),
+}
+
+SCOPES = {"all": _l("All mail"), "marketing": _l("Advertising only")}
+
+REASONS = {
+    "bounced": (_l("Came back"), "red"),
+    "complained": (_l("Called spam"), "red"),
+    "unsubscribed": (_l("Unsubscribed"), "amber"),
+    "manual": (_l("By hand"), "blue"),
+}
+
+VARIABLES = {
+    "MAIL_SERVER": _l("Server"),
+    "MAIL_PORT": _l("Port"),
+    "MAIL_USE_TLS": _l("STARTTLS"),
+    "MAIL_USE_SSL": _l("TLS from the start"),
+    "MAIL_USERNAME": _l("User name"),
+    "MAIL_PASSWORD": _l("Password"),
+    "MAIL_DEFAULT_SENDER": _l("Sender"),
+    "SENDGRID_API_KEY": _l("API key"),
+    "SENDGRID_API_URL": _l("Address of the API"),
+    "SENDGRID_WEBHOOK_KEY": _l("Verification key of the event webhook"),
+    "SES_REGION": _l("Region"),
+    "SES_ACCESS_KEY_ID": _l("Access key id"),
+    "SES_SECRET_ACCESS_KEY": _l("Secret access key"),
+    "SES_CONFIGURATION_SET": _l("Configuration set"),
+    "SES_TOPIC_ARNS": _l("SNS topics whose events are believed"),
+}
+"""What the settings of providers are called."""
 
 OUTCOMES = {**STATUSES, "retry": (_l("Sent again by hand"), "grey")}
 
@@ -59,6 +113,34 @@ _CAUSES = {
     "interrupted": _l(
         "Sending was interrupted at the last moment. It may have arrived: ask before you send it again."
     ),
+    "reconciled": _l("The provider told of it, so it had been sent."),
+    "lead_deleted": _l("Its lead was deleted."),
+    "paused": _l("The provider asked us to wait."),
+    "rate": _l("The number of mails a second set for this provider is used up; the rest follows."),
+    "no_answer": _l("The provider did not answer after it got the message. It may have arrived."),
+    "connect": _l("No connection to the provider came about."),
+    "sender": _l("The provider does not let us send from this address. Check the sender."),
+    "recipient": _l("The provider does not take the recipient's address."),
+    "sendgrid_401": _l("SendGrid does not accept our API key, or the account has no credits left."),
+    "sendgrid_403": _l(
+        "SendGrid does not let us send: the key lacks a permission, or the sender is not verified."
+    ),
+    "NoCredentialsError": _l("There are no AWS credentials. Set them here, or as AWS's own tools find them."),
+    "AccountSuspendedException": _l("Amazon has suspended the account. Look into the SES console."),
+    "SendingPausedException": _l("Sending is paused in SES. Look into the SES console."),
+    "MailFromDomainNotVerifiedException": _l("SES has not verified the sender's domain."),
+    "MessageRejected": _l(
+        "SES refuses this message: the sender or, in the sandbox, the recipient is not verified."
+    ),
+    "suppressed_bounced": _l("Not sent: mail to this address came back."),
+    "suppressed_complained": _l("Not sent: the recipient called a mail of ours spam."),
+    "suppressed_unsubscribed": _l("Not sent: the recipient wants no advertising."),
+    "suppressed_manual": _l("Not sent: somebody here put the address on the suppression list."),
+    "rejected_invalid": _l("The provider did not send it: the address is known not to exist."),
+    "rejected_spam": _l(
+        "The provider did not send it: it took it for spam, or the recipient complained before."
+    ),
+    "rejected_other": _l("The provider took it and did not send it."),
     "bad_message": _l("The message cannot be written as a mail."),
     "550": _l("The recipient's server says that there is no such mailbox, or does not want our mail."),
     "552": _l("The recipient's mailbox is full, or the message too large."),

@@ -53,7 +53,8 @@ _DROPPED = {
 
 def verify(key: str, headers: Mapping[str, str], body: bytes) -> bool:
     """Whether SendGrid signed this. key: the base64 text of its page “Signed Event Webhook Requests”."""
-    signature, timestamp = headers.get(SIGNATURE_HEADER, ""), headers.get(TIMESTAMP_HEADER, "")
+    given = {name.lower(): value for name, value in headers.items()}
+    signature, timestamp = given.get(SIGNATURE_HEADER.lower(), ""), given.get(TIMESTAMP_HEADER.lower(), "")
     try:
         public = load_der_public_key(base64.b64decode(key, validate=True))
         if not isinstance(public, ec.EllipticCurvePublicKey):

@@ -1,4 +1,4 @@
-"""The REST door of the email service: POST and GET /email, GET /templates and what belongs to them."""
+"""Mails by REST: send one, list them, see what became of one."""
 
 from __future__ import annotations
 
@@ -10,28 +10,14 @@ from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 from app.contracts.problems import Problem, problem
 from app.email import commands, queries
 from app.email.address import Address, parse_address
-from app.email.models import ADDRESS_LENGTH, LANGUAGES, STATUSES, Message
+from app.email.api.blueprint import bp
+from app.email.models import ADDRESS_LENGTH, CATEGORIES, STATUSES, Happening, Message
 from app.email.providers.dns import accepts_mail
-from app.email.queries import TemplateInUse
-from app.email.render import SOURCE_BYTES, SUBJECT_CHARS, preview
+from app.email.render import SOURCE_BYTES, SUBJECT_CHARS
 from app.kit.auth import current, needs
 from app.kit.db import transaction
 from app.kit.errors import Invalid
-from app.kit.rest import (
-    Body,
-    Page,
-    PageQuery,
-    api_blueprint,
-    created,
-    decode_cursor,
-    encode_cursor,
-    endpoint,
-)
-from app.kit.rest.problems import show_problem
-
-bp = api_blueprint("email")
-
-Language = Annotated[str, Field(pattern="^[a-z]{2}$", examples=list(LANGUAGES))]
+from app.kit.rest import Page, PageQuery, created, decode_cursor, encode_cursor, endpoint
 
 
 def _text(limit: int, **more: Any) -> Any:
@@ -62,6 +48,9 @@ class EmailIn(BaseModel):
     subject: Annotated[Any, _text(SUBJECT_CHARS)] = None
     html: Annotated[Any, _text(SOURCE_BYTES)] = None
     text: Annotated[Any, _text(SOURCE_BYTES, description="Left out: made from html")] = None
+    category: Annotated[
+        Any, _text(14, description="Of a mail without a template", examples=list(CATEGORIES))
+    ] = None
     lead_id: Annotated[Any, _text(36, description="The lead whose mail it is")] = None
 
 
@@ -72,6 +61,8 @@ class EmailOut(BaseModel):
     to: str
     subject: str
     status: Literal["queued", "sending", "deferred", "sent", "failed", "unknown", "cancelled", "suppressed"]
+    delivery: str | None = Field(description="The furthest that the provider has told")
+    category: Literal["transactional", "marketing"]
     template: str | None
     language: str | None
     template_version: int | None
@@ -85,8 +76,21 @@ class EmailOut(BaseModel):
     sent_at: str | None
 
 
+class EventOut(BaseModel):
+    """Something that the provider told of a mail."""
+
+    kind: str
+    at: str
+    provider: str
+    reason: str | None
+    detail: str | None
+    url: str | None
+
+
 class EmailDetail(EmailOut):
-    """A mail with what it says."""
+    """A mail with what it says, and what the provider told of it, newest first."""
+
+    events: list[EventOut]
 
     html: str | None
     text: str
@@ -101,76 +105,6 @@ class EmailQuery(PageQuery):
         | None
     ) = None
     lead_id: Annotated[str, Field(max_length=36)] | None = None
-
-
-class VariableOut(BaseModel):
-    """A variable that a template declares."""
-
-    name: str
-    type: str
-    required: bool
-    default: Any
-    sample: Any
-    description: str
-
-
-class TemplateOut(BaseModel):
-    """A template as it is in use."""
-
-    key: str
-    language: str
-    name: str
-    version: int
-    format: str
-    subject: str
-    variables: list[VariableOut]
-    updated_at: str
-
-
-class TemplateDetail(TemplateOut):
-    """A template with its texts."""
-
-    body: str
-    text: str
-
-
-class TemplatesQuery(PageQuery):
-    """Which templates to list."""
-
-    language: Language | None = None
-
-
-class TemplateQuery(BaseModel):
-    """Which language of a template; left out: the first that exists."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    language: Language | None = None
-
-
-class PreviewIn(Body):
-    """Values for a preview; what is missing is filled with samples."""
-
-    language: Language | None = None
-    variables: dict[str, Any] = Field(default_factory=dict)
-
-
-class PreviewProblem(BaseModel):
-    """Something that is wrong with the template or the values; a code that begins with `warning_` is advice."""
-
-    where: str
-    code: str
-    message: str
-    params: dict[str, Any]
-
-
-class PreviewOut(BaseModel):
-    """A mail as it would be sent; the parts are null when it cannot be made."""
-
-    subject: str | None
-    html: str | None
-    text: str | None
-    problems: list[PreviewProblem]
 
 
 @bp.post("/email")
@@ -230,60 +164,14 @@ def index(query: EmailQuery) -> dict[str, Any]:
 @needs("email:read")
 @endpoint(out=EmailDetail, tags=("email",), summary="One e-mail")
 def show(message_id: str) -> dict[str, Any]:
-    """With what it says."""
+    """With what it says, and what became of it."""
     message = queries.get_message(message_id)
-    return {**_email(message), "html": message.html, "text": message.text, "variables": message.variables}
-
-
-@bp.get("/templates")
-@needs("templates:read")
-@endpoint(query=TemplatesQuery, out=Page[TemplateOut], tags=("templates",), summary="List e-mail templates")
-def templates(query: TemplatesQuery) -> dict[str, Any]:
-    """By key and language."""
-    position = decode_cursor(query.cursor, 2)
-    if position is not None and not all(isinstance(part, str) for part in position):
-        raise Invalid([problem("/cursor", "bad_cursor", "This cursor does not belong to this list.")])
-    found = queries.list_templates(
-        language=query.language,
-        after=(position[0], position[1]) if position else None,
-        limit=query.limit + 1,
-    )
-    shown = found[: query.limit]
-    last = shown[-1].template if shown else None
     return {
-        "items": [_template(item) for item in shown],
-        "next": encode_cursor(last.key, last.language) if last and len(found) > query.limit else None,
-    }
-
-
-@bp.get("/templates/<key>")
-@needs("templates:read")
-@endpoint(query=TemplateQuery, out=TemplateDetail, tags=("templates",), summary="One e-mail template")
-def template(key: str, query: TemplateQuery) -> dict[str, Any]:
-    """With its texts."""
-    found = queries.get_template(key, query.language)
-    return {**_template(found), "body": found.version.body, "text": found.version.text}
-
-
-@bp.post("/templates/<key>/preview")
-@needs("templates:read")
-@endpoint(
-    body=PreviewIn,
-    out=PreviewOut,
-    tags=("templates",),
-    summary="Preview an e-mail template",
-    example={"language": "es", "variables": {"name": "Lucía"}},
-)
-def show_preview(key: str, body: PreviewIn) -> dict[str, Any]:
-    """Made by the same renderer that makes the mails."""
-    found = queries.get_template(key, body.language)
-    shown = preview(found.source, body.variables)
-    rendered = shown.rendered
-    return {
-        "subject": rendered.subject if rendered else None,
-        "html": rendered.html if rendered else None,
-        "text": rendered.text if rendered else None,
-        "problems": [show_problem(item) for item in shown.problems],
+        **_email(message),
+        "html": message.html,
+        "text": message.text,
+        "variables": message.variables,
+        "events": [_event(row) for row in queries.happenings_of(message.id)],
     }
 
 
@@ -293,6 +181,8 @@ def _email(message: Message) -> dict[str, Any]:
         "to": message.to,
         "subject": message.subject,
         "status": message.status,
+        "delivery": message.delivery,
+        "category": message.category,
         "template": message.template,
         "language": message.template_language,
         "template_version": message.template_version,
@@ -307,16 +197,14 @@ def _email(message: Message) -> dict[str, Any]:
     }
 
 
-def _template(found: TemplateInUse) -> dict[str, Any]:
+def _event(row: Happening) -> dict[str, Any]:
     return {
-        "key": found.template.key,
-        "language": found.template.language,
-        "name": found.template.name,
-        "version": found.version.number,
-        "format": found.version.format,
-        "subject": found.version.subject,
-        "variables": found.version.variables,
-        "updated_at": found.template.updated_at.isoformat(),
+        "kind": row.kind,
+        "at": row.at.isoformat(),
+        "provider": row.provider,
+        "reason": row.reason,
+        "detail": row.detail,
+        "url": row.url,
     }
 
 
