@@ -32,6 +32,7 @@ from app.admin.cells import NOTHING, badge, label_of
 from app.admin.forms import options, place
 from app.admin.interface import CommandInterface
 from app.admin.menu import MenuEntry
+from app.admin.seals import put_seal
 from app.admin.views import CommandView, PageView, action, expose, may_write
 from app.contracts.problems import problem
 from app.kit.db import db, transaction
@@ -366,6 +367,7 @@ class MyPasswordView(FormPage):
             if user is None or not check_password_hash(user.password or "", form.current.data):
                 raise Invalid([problem("/current", "wrong", "This is not your present password.")])
             set_password(user_id, form.password.data)
+            put_seal(user)
 
         columns = ["current", "password", "conf_password"]
         return self.handle(_l("Change password"), columns, save, url_for("HomeView.index"))

@@ -27,6 +27,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import selectinload
 from werkzeug.security import generate_password_hash
 
+from app.admin import seals
 from app.admin.account_views import LoginView, MyPasswordView, PasswordView, ProfileView, RoleView, UserView
 from app.admin.accounts import PRODUCT_ROLES as ROLES
 from app.admin.menu import add_screen
@@ -69,7 +70,12 @@ class EmbudoSecurityManager(SecurityManager):  # type: ignore[misc]
         return False
 
     def load_user(self, pk: Any) -> Any:
-        """The user of a session, with their roles; None for one who is gone or was switched off."""
+        """The user of a session, with their roles; None for one who is gone, switched off, or has a new password."""
+        user = self.active_user(pk)
+        return user if user is not None and seals.holds(user) else None
+
+    def active_user(self, pk: Any) -> Any:
+        """The user with their roles; None for one who is gone or was switched off."""
         if not str(pk).isdecimal():
             return None
         statement = select(User).where(User.id == int(pk)).options(selectinload(User.roles))
@@ -127,13 +133,14 @@ def session_principal() -> auth.Principal | None:
 
 def find_user(user_id: int) -> tuple[str, list[str]] | None:
     """Name and roles of an active user, for API keys that act as somebody."""
-    user = current_app.appbuilder.sm.load_user(user_id)  # type: ignore[attr-defined]
+    user = current_app.appbuilder.sm.active_user(user_id)  # type: ignore[attr-defined]
     return None if user is None else (user.username, [role.name for role in user.roles])
 
 
 def init_principals(app: Flask) -> None:
     """Tell the kit how a browser's session becomes a principal."""
     auth.register_resolver(app, session_principal)
+    seals.init_seals(app)
 
 
 def setup_security(app: Flask) -> tuple[str, str] | None:

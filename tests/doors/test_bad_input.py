@@ -335,3 +335,13 @@ def test_a_request_id_of_the_caller_is_kept_only_when_it_is_harmless(send: Sende
         shown = send.key.get("/stages", headers={"X-Request-Id": odd}).headers["X-Request-Id"]
         assert shown != odd
         assert len(shown) == 36
+
+
+def test_versions_of_a_flow_are_paged(send: Sender) -> None:
+    path = f"/flows/{send.ids['flow_id']}"
+    for _ in range(2):
+        assert send.key.post(f"{path}/publish").status_code == 201
+    newest = send.key.get(f"{path}/versions?limit=2").json
+    oldest = send.key.get(f"{path}/versions", query_string={"limit": 2, "cursor": newest["next"]}).json
+    assert [item["number"] for item in newest["items"] + oldest["items"]] == [3, 2, 1]
+    assert oldest["next"] is None

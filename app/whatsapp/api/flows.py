@@ -9,9 +9,10 @@ from uuid import UUID
 from flask import Response
 from pydantic import BaseModel, Field
 
+from app.contracts.problems import problem
 from app.kit.auth import current, needs
 from app.kit.db import transaction
-from app.kit.errors import PreconditionFailed
+from app.kit.errors import Invalid, PreconditionFailed
 from app.kit.rest import (
     Body,
     Page,
@@ -260,15 +261,18 @@ def publish_flow(flow_id: UUID) -> Response:
 
 @bp.get("/flows/<uuid:flow_id>/versions")
 @needs("flows:read")
-@endpoint(out=Page[VersionItem], tags=TAGS, summary="Published versions, newest first")
-def list_flow_versions(flow_id: UUID) -> Page[VersionItem]:
+@endpoint(query=PageQuery, out=Page[VersionItem], tags=TAGS, summary="Published versions, newest first")
+def list_flow_versions(flow_id: UUID, query: PageQuery) -> Page[VersionItem]:
     """Without their documents."""
-    rows = queries.versions(str(flow_id))
+    position = decode_cursor(query.cursor, 1)
+    if position is not None and not (type(position[0]) is int and 0 < position[0] <= queries.LARGEST_NUMBER):
+        raise Invalid([problem("/cursor", "bad_cursor", "This cursor does not belong to this list.")])
+    rows = queries.versions(str(flow_id), before=position[0] if position else None, limit=query.limit + 1)
     items = [
         VersionItem(number=row.number, published_at=row.published_at, published_by=row.published_by)
-        for row in rows
+        for row in rows[: query.limit]
     ]
-    return Page(items=items, next=None)
+    return Page(items=items, next=encode_cursor(items[-1].number) if len(rows) > query.limit else None)
 
 
 @bp.get("/flows/<uuid:flow_id>/versions/<int:number>")

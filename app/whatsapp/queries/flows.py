@@ -75,13 +75,16 @@ def version(flow_id: str, number: int) -> FlowVersion:
     return row
 
 
-def versions(flow_id: str) -> list[Any]:
-    """number, published_at, published_by of each version, newest first, without the documents."""
+def versions(flow_id: str, *, before: int | None = None, limit: int = 200) -> list[Any]:
+    """number, published_at, published_by of versions (below `before`), newest first, without the documents."""
     flow(flow_id)
     columns = (FlowVersion.number, FlowVersion.published_at, FlowVersion.published_by)
     return list(
         db.session.execute(
-            select(*columns).where(FlowVersion.flow_id == flow_id).order_by(FlowVersion.number.desc())
+            select(*columns)
+            .where(FlowVersion.flow_id == flow_id, *([FlowVersion.number < before] if before else []))
+            .order_by(FlowVersion.number.desc())
+            .limit(limit)
         )
     )
 
