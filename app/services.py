@@ -71,7 +71,7 @@ SERVICES: dict[str, Service] = {
             title=_l("E-mail"),
             queues=("email",),
             paths=("/email", "/templates"),
-            callbacks=(),
+            callbacks=("/email/events", "/email/unsubscribe"),
             screens=("/admin/outbox", "/admin/email-templates"),
         ),
         Service(
