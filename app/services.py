@@ -72,7 +72,12 @@ SERVICES: dict[str, Service] = {
             queues=("email",),
             paths=("/email", "/templates"),
             callbacks=("/email/events", "/email/unsubscribe"),
-            screens=("/admin/outbox", "/admin/email-templates"),
+            screens=(
+                "/admin/outbox",
+                "/admin/email-templates",
+                "/admin/suppressions",
+                "/admin/mail-providers",
+            ),
         ),
         Service(
             name="webhooks",
