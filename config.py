@@ -60,7 +60,7 @@ class Config:
     simulator: bool = True
     claim_seconds: int = 60
     whatsapp_answer_seconds: int = 120
-    mail_answer_seconds: int = 150
+    mail_answer_seconds: int = 300
     api_rate_per_second: float = 50.0
     api_burst: float = 200.0
     email_check_dns: bool = False
@@ -146,7 +146,7 @@ class _Reader:
             "worker_processes": self.number("WORKER_PROCESSES", 3, low=1, high=64),
             "claim_seconds": self.number("CLAIM_SECONDS", 60, low=1, high=3600),
             "whatsapp_answer_seconds": self.number("WHATSAPP_ANSWER_SECONDS", 120, low=1, high=86_400),
-            "mail_answer_seconds": self.number("MAIL_ANSWER_SECONDS", 150, low=1, high=86_400),
+            "mail_answer_seconds": self.number("MAIL_ANSWER_SECONDS", 300, low=1, high=86_400),
             "api_rate_per_second": float(self.number("API_RATE_PER_SECOND", 50, low=1, high=100_000)),
             "api_burst": float(self.number("API_BURST", 200, low=1, high=100_000)),
             "log_level": self.one_of("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR"), str.upper),

@@ -216,22 +216,31 @@ class Installation:
         with engine.connect() as connection:
             return int(connection.execute(sa.text(statement)).scalar_one())
 
-    def idle(self) -> bool:
-        """Whether no queue holds a job."""
+    def unsettled(self) -> list[str]:
+        """What is still under way, one line each."""
+        found = [
+            f"{left} of: {text}"
+            for name, texts in UNSETTLED.items()
+            for text in texts
+            if (left := self.number(name, text))
+        ]
         client = self.redis_client()
-        try:
-            return not any(client.llen(f"rq:queue:{name}") for name in SERVICES)
-        finally:
-            client.close()
+        found += [f"jobs in the queue {name}" for name in SERVICES if client.llen(f"rq:queue:{name}")]
+        client.close()
+        return found
 
     def settle(self) -> None:
         """Wait until nothing is under way any more, so that what did not happen by now does not happen."""
+        left: list[str] = []
 
         def rest() -> bool:
-            waiting = any(self.number(name, text) for name, texts in UNSETTLED.items() for text in texts)
-            return not waiting and self.idle()
+            left[:] = self.unsettled()
+            return not left
 
-        wait_for(rest, "all work is done")
+        try:
+            wait_for(rest, "all work is done")
+        except AssertionError as error:
+            raise AssertionError("\n".join([str(error), *left])) from None
 
     def logs(self) -> dict[str, str]:
         """All that any process has said, by file."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from flask import current_app
 from sqlalchemy import Row, case, insert, or_, select, update
 
 from app.contracts.events import EmailFailed, EmailSent
@@ -46,12 +47,6 @@ RETRY_SECONDS = (30, 120, 600, 1800, 7200, 21_600)
 CONFIGURATION_SECONDS = 120
 """How long to wait when our own account or settings are at fault: a person must act, tries would be wasted."""
 
-LEASE = timedelta(seconds=60)
-"""How long a worker has for a batch before others take over what it has not begun."""
-
-ANSWER_LEASE = timedelta(seconds=300)
-"""How long a group may be with providers before its fate counts as unknown: longer than any time-out there."""
-
 _columns = (
     Message.id, Message.to_ascii, Message.subject, Message.text, Message.html, Message.created_at,
     Message.category, Message.lead_id,
@@ -74,7 +69,7 @@ def claim_due(limit: int, *, public_url: str = "") -> list[Claimed]:
     The letters lack their sender, which depends on the way they take. public_url: where unsubscribing is possible.
     """
     now = utcnow()
-    until = now + LEASE
+    until = now + _setting("CLAIM_SECONDS")  # then others take over what this worker has not begun
     found = db.session.execute(
         select(*_columns)
         .where(
@@ -96,6 +91,10 @@ def claim_due(limit: int, *, public_url: str = "") -> list[Claimed]:
     if found and not rows:
         return claim_due(limit, public_url=public_url)  # an empty answer means that nothing is due
     return [Claimed(letter=_letter(row, public_url), until=until) for row in rows]
+
+
+def _setting(name: str) -> timedelta:
+    return timedelta(seconds=current_app.config[name])
 
 
 def _letter(row: Row[Any], public_url: str) -> Letter:
@@ -176,6 +175,8 @@ def note_handing_over(group: Sequence[Claimed], *, provider: str) -> set[str]:
     if not group:
         return set()
     now = utcnow()
+    # After so long at providers their fate counts as unknown; longer than any time-out there.
+    until = now + _setting("MAIL_ANSWER_SECONDS")
     taken = db.session.execute(
         update(Message)
         .where(
@@ -184,7 +185,7 @@ def note_handing_over(group: Sequence[Claimed], *, provider: str) -> set[str]:
             Message.claimed_until.in_({claimed.until for claimed in group}),
             Message.handing_over_at.is_(None),
         )
-        .values(handing_over_at=now, claimed_until=now + ANSWER_LEASE, provider=provider)
+        .values(handing_over_at=now, claimed_until=until, provider=provider)
         .returning(Message.id)
         .execution_options(synchronize_session=False)
     )
