@@ -25,7 +25,7 @@ JOB_SECONDS = 120
 """A job that drains longer than this is stopped; what it did is recorded, the rest is rung again."""
 
 BELL_SECONDS = 30
-"""A bell that rang this long ago without an answer is rung again (Redis or the worker lost the job)."""
+"""A bell that rang this long ago without an answer is rung again, also while other jobs wait in its queue."""
 
 NUDGE_LIMIT = 10_000
 """Nudges kept while no relay runs; they are hints, so old ones may go."""
@@ -131,9 +131,12 @@ def enqueue(name: str) -> bool:
     """Put the job into its RQ queue unless it waits there already; False when it does."""
     job = known()[name]
     client = redis()
-    if not client.set(bell_key(name), "1", nx=True, ex=BELL_SECONDS):
+    queue = queue_of(job.queue)
+    # A bell over an empty queue: whoever took the job was killed before they answered. A job too many does no harm,
+    # waiting until the bell is forgotten does.
+    if not client.set(bell_key(name), "1", nx=True, ex=BELL_SECONDS) and client.llen(queue.key):
         return False
-    queue_of(job.queue).enqueue_call(
+    queue.enqueue_call(
         "app.kit.jobs.run",
         args=(name, request_id()),
         timeout=JOB_SECONDS,
