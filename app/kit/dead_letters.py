@@ -15,6 +15,7 @@ from flask import current_app
 from sqlalchemy import ColumnElement, and_, func, or_, select
 
 from app.kit import db, jobs, outbox, telemetry
+from app.kit.inbox import HANDLER_ATTEMPTS, pause, receive
 
 RETRY_BATCH = 50
 """Letters that are due again and taken at a time."""
@@ -64,7 +65,7 @@ def retry_due(service: str) -> None:
                 .limit(RETRY_BATCH)
             ).all()
         for event_id, handler, attempts, letter in found:
-            if outbox.receive(service, letter) is None:
+            if receive(service, letter) is None:
                 _settle(inbox, (event_id, handler), attempts)
         if len(found) < RETRY_BATCH:
             return
@@ -73,8 +74,8 @@ def retry_due(service: str) -> None:
 def _is_due(inbox: Any) -> ColumnElement[bool]:
     now = db.utcnow()
     waited = (
-        and_(inbox.attempts == attempts, inbox.handled_at <= now - timedelta(seconds=outbox.pause(attempts)))
-        for attempts in range(outbox.HANDLER_ATTEMPTS)
+        and_(inbox.attempts == attempts, inbox.handled_at <= now - timedelta(seconds=pause(attempts)))
+        for attempts in range(HANDLER_ATTEMPTS)
     )
     return and_(inbox.state == "failing", or_(*waited))
 

@@ -2,15 +2,13 @@
 
 publish() adds the event to its service's own outbox in the running transaction. The relay hands it to the
 transport and keeps the row open until every listener has said that it handled it; what is not confirmed in time
-is handed over again. On the listener's side the handler runs in the same transaction as the insert of
-(event, handler) into the inbox, so a repeat is a no-op. Redis in between may be lost at any moment.
+is handed over again. The listener's side is app.kit.inbox. Redis in between may be lost at any moment.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Sequence
-from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -20,8 +18,8 @@ from flask import current_app
 from sqlalchemy import Index, String, Text, func, insert, select, text, update
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.contracts.events import EVENTS, LISTENERS, Event, parse
-from app.kit import db, jobs, telemetry
+from app.contracts.events import EVENTS, LISTENERS, Event
+from app.kit import db, interest, jobs
 from app.kit.context import request_id
 from app.kit.errors import Temporary
 from app.kit.redis_client import RedisError
@@ -35,13 +33,9 @@ CONFIRM_SECONDS = (15, 60, 300, 900)
 DOWN_SECONDS = 3
 """When a transport that was down is tried again."""
 
-HANDLER_ATTEMPTS = 8
-"""After so many failures an event is a dead letter of that listener: shown, replayable, blocking nobody."""
-
 KEEP_DAYS = 14
 """How long confirmed events and inbox rows are kept: longer than any repeat can take."""
 
-log = telemetry.get_logger("kit")
 _outboxes: dict[str, Any] = {}
 _inboxes: dict[str, Any] = {}
 
@@ -54,22 +48,6 @@ class OutboxHealth:
     waiting: int
     oldest_seconds: float | None
     dead: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Received:
-    """What the envelope of an event says: its id, the same at every repeat, and when it happened."""
-
-    event_id: str
-    at: datetime
-
-
-_received: ContextVar[Received] = ContextVar("embudo_received")
-
-
-def received() -> Received:
-    """The envelope of the event that is being handled; LookupError outside a handler."""
-    return _received.get()
 
 
 def outbox_tables(base: Any, service: str) -> tuple[Any, Any]:
@@ -181,6 +159,7 @@ def as_cloud_event(row: Any) -> dict[str, Any]:
 def hand_over(service: str) -> int:
     """Give the transport what is due in this service's outbox; how many events that were. Relay only.
 
+    Listeners that do not want an event are left out; an event that nobody wants is settled.
     Raises Temporary or RedisError when the transport is down; then the events are due again in a moment.
     """
     outbox = _outboxes[service]
@@ -197,18 +176,28 @@ def hand_over(service: str) -> int:
             .limit(HAND_OVER_BATCH)
             .with_for_update(skip_locked=True)
         ).all()
-        for attempts in {row.attempts for row in rows}:  # nearly always one
+        letters = []
+        settled: dict[tuple[str, ...], list[str]] = {}
+        wanted = _Wanted()
+        for row in rows:
+            listeners = tuple(name for name in row.pending if wanted(name, row.name))
+            if len(listeners) < len(row.pending):
+                settled.setdefault(listeners, []).append(row.id)
+            if listeners:
+                letters.append((as_cloud_event(row), listeners))
+        _settle(session, outbox, settled)
+        sent = {letter["id"] for letter, _ in letters}
+        for attempts in {row.attempts for row in rows if row.id in sent}:  # nearly always one
             wait = CONFIRM_SECONDS[min(attempts, len(CONFIRM_SECONDS) - 1)]
             session.execute(
                 update(outbox)
-                .where(outbox.id.in_([row.id for row in rows if row.attempts == attempts]))
+                .where(outbox.id.in_([row.id for row in rows if row.id in sent and row.attempts == attempts]))
                 .values(
                     attempts=attempts + 1,
                     next_attempt_at=now + timedelta(seconds=wait * random.uniform(1, 1.3)),
                 )
                 .execution_options(synchronize_session=False)
             )
-        letters = [(as_cloud_event(row), tuple(row.pending)) for row in rows]
     if letters:
         try:
             safe = current_app.extensions["embudo_transport"].send(letters)
@@ -216,7 +205,32 @@ def hand_over(service: str) -> int:
             _take_back(outbox, [letter["id"] for letter, _ in letters])
             raise
         confirm(service, safe)
-    return len(letters)
+    return len(rows)
+
+
+class _Wanted:
+    """Whether a listener wants an event, as far as it told; each listener is asked once."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, frozenset[str] | None] = {}
+
+    def __call__(self, listener: str, event_name: str) -> bool:
+        if listener not in self._names:
+            self._names[listener] = interest.names(listener)
+        names = self._names[listener]
+        return names is None or event_name in names
+
+
+def _settle(session: Any, outbox: Any, left: dict[tuple[str, ...], list[str]]) -> None:
+    """Write who is still to confirm: ids of events by their remaining listeners. Without any they are done."""
+    for listeners, ids in left.items():
+        done = {} if listeners else {"delivered_at": db.utcnow()}
+        session.execute(
+            update(outbox)
+            .where(outbox.id.in_(ids))
+            .values(pending=list(listeners), **done)
+            .execution_options(synchronize_session=False)
+        )
 
 
 def _take_back(outbox: Any, ids: list[str]) -> None:
@@ -240,16 +254,18 @@ def confirm(service: str, confirmations: Iterable[tuple[str, str]]) -> None:
         return
     outbox = _outboxes[service]
     with db.transaction() as session:
-        rows = session.scalars(
-            select(outbox)
+        rows = session.execute(
+            select(outbox.id, outbox.pending)
             .where(outbox.id.in_(by_event), outbox.delivered_at.is_(None))
             .order_by(outbox.id)
             .with_for_update()
         ).all()
+        left: dict[tuple[str, ...], list[str]] = {}
         for row in rows:
-            row.pending = [name for name in row.pending if name not in by_event[row.id]]
-            if not row.pending:
-                row.delivered_at = db.utcnow()
+            left.setdefault(tuple(name for name in row.pending if name not in by_event[row.id]), []).append(
+                row.id
+            )
+        _settle(session, outbox, left)
 
 
 def due(service: str) -> bool:
@@ -257,85 +273,6 @@ def due(service: str) -> bool:
     outbox = _outboxes[service]
     where = (outbox.delivered_at.is_(None), outbox.next_attempt_at <= db.utcnow())
     return db.db.session.execute(select(outbox.id).where(*where).limit(1)).first() is not None
-
-
-def receive(service: str, letter: dict[str, Any]) -> float | None:
-    """Handle a CloudEvent as `service`; None when it is settled, else the seconds after which it is tried again.
-
-    One transaction holds the handler's work and the inbox row. When the handler fails, the inbox row keeps the
-    letter, so that the sender may forget it in either case; app.kit.dead_letters tries it again.
-    A handler with a function `wanted` is asked first: what it does not want is settled without a write.
-    """
-    inbox = _inboxes[service]
-    handlers = current_app.extensions["embudo_handlers"][service]
-    name = letter["type"].removeprefix("embudo.").rpartition(".v")[0]
-    try:
-        event = parse(name, letter["data"])
-    except TypeError as error:  # a field is missing: kept, for a release that knows better
-        log.warning("event cannot be read", event_name=name, event_id=letter["id"])
-        key = {"event_id": letter["id"], "handler": f"{service}.parse"}
-        return _note_failure(inbox, key, name, letter, error)
-    handler = handlers.get(type(event)) if event is not None else None
-    if event is None or handler is None:
-        return None  # a newer producer's event, or one this release no longer listens to
-    wanted = getattr(handler, "wanted", None)
-    if wanted is not None and not wanted(event):
-        return None
-    key = {"event_id": letter["id"], "handler": f"{service}.{handler.__name__}"}
-    envelope = Received(event_id=letter["id"], at=datetime.fromisoformat(letter["time"]))
-    with telemetry.bound(request_id=letter.get("requestid"), event_name=name, event_id=letter["id"]):
-        try:
-            with db.transaction() as session:
-                fresh = db.insert_once(
-                    inbox,
-                    {**key, "name": name, "state": "done", "attempts": 1, "handled_at": db.utcnow()},
-                    ["event_id", "handler"],
-                )
-                if not fresh:
-                    row = session.get(inbox, tuple(key.values()), with_for_update=True)
-                    if row is None or row.state != "failing":
-                        return None
-                    row.state, row.event, row.error, row.handled_at = "done", None, None, db.utcnow()
-                token = _received.set(envelope)
-                try:
-                    handler(event)
-                finally:
-                    _received.reset(token)
-        except Exception as error:
-            log.exception("event handler failed", handler=key["handler"])
-            return _note_failure(inbox, key, name, letter, error)
-    return None
-
-
-def _note_failure(
-    inbox: Any, key: dict[str, str], name: str, letter: dict[str, Any], error: Exception
-) -> float | None:
-    with db.transaction() as session:
-        db.insert_once(
-            inbox,
-            {
-                **key,
-                "name": name,
-                "state": "failing",
-                "attempts": 0,
-                "handled_at": db.utcnow(),
-                "event": letter,
-            },
-            ["event_id", "handler"],
-        )
-        row = session.get(inbox, tuple(key.values()), with_for_update=True)
-        row.attempts += 1
-        row.error = telemetry.masked(f"{type(error).__name__}: {error}")[:1000]
-        row.handled_at = db.utcnow()
-        if row.attempts >= HANDLER_ATTEMPTS:
-            row.state = "dead"
-            return None
-        return pause(row.attempts)
-
-
-def pause(attempts: int) -> float:
-    """Seconds between failure number `attempts` and the next try; 0 when there was none."""
-    return float(min(600, 2**attempts)) if attempts else 0.0
 
 
 def purge(service: str) -> None:

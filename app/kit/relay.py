@@ -15,7 +15,7 @@ from typing import Any
 from flask import Flask, current_app
 from sqlalchemy.exc import DBAPIError
 
-from app.kit import db, jobs, outbox, telemetry
+from app.kit import db, interest, jobs, outbox, telemetry
 from app.kit.errors import Temporary
 from app.kit.redis_client import RedisError, connect, redis
 from app.kit.rest import idempotency
@@ -103,6 +103,7 @@ def _sweep(services: list[str]) -> set[tuple[str, str]]:
     for service in services:
         with db.own_context():
             _guarded(_confirm, service)
+            _guarded(interest.refresh, service)
             if _guarded(outbox.due, service):
                 what.add((service, "outbox"))
     for job in jobs.known().values():
@@ -113,8 +114,8 @@ def _sweep(services: list[str]) -> set[tuple[str, str]]:
 
 
 def _confirm(service: str) -> None:
-    confirmations = current_app.extensions["embudo_transport"].confirmations(service)
-    outbox.confirm(service, confirmations)
+    while confirmations := current_app.extensions["embudo_transport"].confirmations(service):
+        outbox.confirm(service, confirmations)
 
 
 def _beat(services: list[str]) -> None:

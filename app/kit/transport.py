@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import orjson
 from flask import current_app
 
-from app.kit import dead_letters, jobs, outbox
+from app.kit import dead_letters, inbox, jobs, outbox
 from app.kit.redis_client import redis
 
 TAKE = 50
@@ -65,14 +65,14 @@ class RedisTransport:
         """Handle all letters in the box. What fails is kept in the inbox and so is safe, too."""
         client = redis()
         while found := client.zrange(_box(listener), 0, TAKE - 1):
-            for member in found:
-                letter = orjson.loads(member)
-                outbox.receive(listener, letter)
-                producer = letter["source"].rpartition("/")[2]
-                with client.pipeline() as pipe:
+            letters = [orjson.loads(member) for member in found]
+            inbox.receive_many(listener, letters)
+            with client.pipeline() as pipe:
+                for letter in letters:
+                    producer = letter["source"].rpartition("/")[2]
                     pipe.rpush(_confirmed(producer), orjson.dumps({"id": letter["id"], "listener": listener}))
-                    pipe.zrem(_box(listener), member)
-                    pipe.execute()
+                pipe.zrem(_box(listener), *found)
+                pipe.execute()
 
     def waiting(self, listener: str) -> bool:
         """Whether the box holds a letter."""

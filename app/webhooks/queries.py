@@ -63,6 +63,14 @@ def anybody_wants(event_name: str) -> bool:
     return any(matching.matches(patterns, event_name) for patterns in filters)
 
 
+def wanted_names() -> set[str]:
+    """Names of the events that any endpoint that is on wants."""
+    filters = db.session.scalars(select(Endpoint.events).where(Endpoint.enabled).limit(ENDPOINT_LIMIT)).all()
+    return {
+        name for name in matching.known() if any(matching.matches(patterns, name) for patterns in filters)
+    }
+
+
 def get_delivery(delivery_id: str) -> Delivery:
     """A delivery with its endpoint. Raises NotFound."""
     found: Delivery | None = (

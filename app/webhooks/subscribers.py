@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from app.contracts.events import EVENTS, Event, LeadDeleted
-from app.kit import outbox
+from app.kit import inbox
 from app.kit.db import db
 from app.webhooks import commands, queries
 
@@ -15,7 +15,7 @@ def tell(event: Event) -> None:
     """Queue the event for the endpoints that want it; a lead that is gone takes its personal data along."""
     if isinstance(event, LeadDeleted):
         commands.erase_lead(event.lead_id)
-    envelope = outbox.received()
+    envelope = inbox.received()
     commands.queue_event(event, event_id=envelope.event_id, at=envelope.at)
 
 
@@ -26,7 +26,13 @@ def _wanted(event: Event) -> bool:
     return wanted
 
 
+def _interest() -> set[str]:
+    """Names of the events that would be told to anybody."""
+    return {LeadDeleted.name, *queries.wanted_names()}
+
+
 tell.wanted = _wanted  # type: ignore[attr-defined]
+tell.interest = _interest  # type: ignore[attr-defined]
 
 HANDLERS: dict[type[Event], Callable[[Any], None]] = {
     event: tell for event in EVENTS.values() if event.public

@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import select
 
 from app.contracts.events import LeadCreated
-from app.kit import db, outbox
+from app.kit import db, inbox, outbox
 from app.services import DEAD_LETTERS
 
 LeadsOutbox, _ = outbox.tables_of("leads")
@@ -44,8 +44,8 @@ def dead_letter() -> str:
     row = db.db.session.scalars(select(LeadsOutbox).order_by(LeadsOutbox.id.desc())).first()
     letter = outbox.as_cloud_event(row)
     db.db.session.rollback()
-    for _ in range(outbox.HANDLER_ATTEMPTS):
-        outbox.receive("email", letter)
+    for _ in range(inbox.HANDLER_ATTEMPTS):
+        inbox.receive("email", letter)
     return str(letter["id"])
 
 

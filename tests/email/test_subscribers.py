@@ -12,7 +12,7 @@ from flask import Flask
 from app.contracts.events import EmailRequested, Event, LeadCreated, LeadDeleted
 from app.email import commands, queries
 from app.email.models import Message, Template
-from app.kit import db, outbox
+from app.kit import db, inbox
 
 MakeTemplate = Callable[..., Template]
 Drain = Callable[[], None]
@@ -50,7 +50,7 @@ def happen(app: Flask) -> Callable[[Event], None]:
             "requestid": None,
             "data": event.data(),
         }
-        assert outbox.receive("email", letter) is None
+        assert inbox.receive("email", letter) is None
 
     return deliver
 

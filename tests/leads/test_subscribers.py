@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from app.contracts.events import EmailFailed, EmailSent, Event, LeadCaptured
-from app.kit import outbox
+from app.kit import inbox
 from app.kit.auth import SYSTEM
 from app.kit.db import new_id, utcnow
 from app.leads.queries import funnel
@@ -43,7 +43,7 @@ def captured(fields: dict[str, str], **more: Any) -> LeadCaptured:
 def deliver(event: Event, times: int = 1) -> None:
     sent = letter(event)
     for _ in range(times):
-        assert outbox.receive("leads", sent) is None
+        assert inbox.receive("leads", sent) is None
 
 
 def test_a_captured_lead_carries_its_conversation() -> None:

@@ -14,7 +14,7 @@ from flask import Flask
 from kombu import Connection, Consumer
 from sqlalchemy.exc import DBAPIError
 
-from app.kit import db, outbox, telemetry
+from app.kit import db, inbox, telemetry
 from app.kit.broker.topology import DOWN, declare, opened, queue_of
 
 PREFETCH = 20
@@ -105,7 +105,7 @@ class Listener:
         """Whether the inbox has it, handled or kept for another try; False when the database is gone."""
         with self._app.app_context():
             try:
-                outbox.receive(self._service, letter)
+                inbox.receive(self._service, letter)
             except DBAPIError as error:
                 db.db.session.rollback()
                 log.warning(

@@ -10,7 +10,7 @@ from sqlalchemy import update
 
 from app.contracts.events import EndpointDisabled
 from app.contracts.problems import Problem, problem
-from app.kit import outbox, telemetry
+from app.kit import interest, outbox, telemetry
 from app.kit.db import db, utcnow
 from app.kit.errors import Invalid, PreconditionFailed
 from app.webhooks import matching, queries
@@ -34,6 +34,8 @@ FIELDS = ("url", "description", "events", "enabled")
 ENDPOINT_DISABLED = "endpoint_disabled"
 """Error of the deliveries that were waiting when their endpoint was switched off."""
 
+SERVICE = "webhooks"
+
 log = telemetry.get_logger("webhooks")
 
 
@@ -49,6 +51,7 @@ def create_endpoint(
     if found:
         raise Invalid(found)
     secret = new_secret()
+    interest.changed(SERVICE)
     enabled = clean.pop("enabled", True)
     endpoint = Endpoint(
         **clean,
@@ -130,6 +133,7 @@ def switch_off(endpoint: Endpoint, reason: str, now: datetime | None = None) -> 
     if not endpoint.enabled:
         return
     now = now or utcnow()
+    interest.changed(SERVICE)
     endpoint.enabled, endpoint.disabled_reason, endpoint.disabled_at = False, reason, now
     since = endpoint.first_failure_at
     db.session.execute(
@@ -163,6 +167,7 @@ def _locked(endpoint_id: str, version: int | None = None) -> Endpoint:
     ) or queries.get_endpoint(endpoint_id)
     if version is not None and version != endpoint.version:
         raise PreconditionFailed("Somebody changed this meanwhile; read it again and repeat your change.")
+    interest.changed(SERVICE)
     return endpoint
 
 
