@@ -26,11 +26,11 @@ def problems(contract: Path, request: Received) -> list[str]:
     operation, found = _operation(document, request)
     if operation is None:
         return [f"{request.method} {request.path} is not in {contract.name}"]
-    for parameter in operation.get("parameters", []):
+    for parameter in (_resolved(document, given) for given in operation.get("parameters", [])):
         if parameter["in"] == "path":
             found += _check(document, parameter["schema"], found_path(document, request)[parameter["name"]])
     media = request.headers.get("content-type", "").split(";")[0]
-    bodies = operation["requestBody"]["content"]
+    bodies = _resolved(document, operation["requestBody"])["content"]
     if media not in bodies:
         return [*found, f"{media} is none of {sorted(bodies)}"]
     schema = bodies[media]["schema"]

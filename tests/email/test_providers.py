@@ -18,8 +18,12 @@ from cryptography.x509.oid import NameOID
 from app.email.mime import Letter
 from app.email.providers import MailSender, Result
 from app.email.providers.outbox import OutboxSender
+from app.email.providers.sendgrid import SendGridSender, SendGridSettings
+from app.email.providers.ses import SesSender, SesSettings
 from app.email.providers.smtp import SmtpSender, SmtpSettings
 from app.kit.errors import Misconfigured, Permanent, RateLimited, Temporary, Unknown
+from tests.email.amazon import amazon
+from tests.fakes.sendgrid_server import API_KEY, SendGridServer
 from tests.fakes.smtp_server import PASSWORD, USERNAME, SmtpScript, smtp_server
 
 IMPATIENT = 0.3
@@ -67,11 +71,28 @@ def server() -> Iterator[SmtpScript]:
         yield script
 
 
-@pytest.fixture(params=["smtp", "outbox"])
-def sender(request: pytest.FixtureRequest, server: SmtpScript) -> Iterator[MailSender]:
-    made: MailSender = OutboxSender() if request.param == "outbox" else SmtpSender(settings(server))
-    yield made
-    made.close()
+@contextmanager
+def sending_by(way: str) -> Iterator[MailSender]:
+    """An adapter with something real, or as strict, on the other side."""
+    if way == "outbox":
+        yield OutboxSender()
+    elif way == "smtp":
+        with smtp_server() as server:
+            made = SmtpSender(settings(server))
+            yield made
+            made.close()
+    elif way == "sendgrid":
+        with SendGridServer() as sendgrid:
+            yield SendGridSender(SendGridSettings(api_key=API_KEY, url=sendgrid.url))
+    else:
+        with amazon() as client:
+            yield SesSender(SesSettings(region="eu-west-1"), client)
+
+
+@pytest.fixture(params=["smtp", "outbox", "sendgrid", "ses"])
+def sender(request: pytest.FixtureRequest) -> Iterator[MailSender]:
+    with sending_by(request.param) as made:
+        yield made
 
 
 # what every way out does
@@ -82,6 +103,14 @@ def test_each_letter_of_a_batch_gets_its_result(sender: MailSender) -> None:
 
     assert [(result.ref, result.error) for result in results] == [(letter(n).ref, None) for n in range(1, 4)]
     assert all(result.provider_message_id for result in results)
+
+
+def test_an_adapter_opens_before_it_sends(sender: MailSender) -> None:
+    sender.open()
+
+    (result,) = sender.send([letter()], Diary())
+
+    assert result.error is None
 
 
 def test_a_letter_that_cannot_be_built_fails_alone(sender: MailSender) -> None:
