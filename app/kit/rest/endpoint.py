@@ -28,6 +28,7 @@ from app.kit import auth
 from app.kit.errors import (
     BadRequest,
     Invalid,
+    NotFound,
     PreconditionFailed,
     PreconditionRequired,
     TooLarge,
@@ -92,6 +93,8 @@ def endpoint(
         def answer(*args: Any, **kwargs: Any) -> Response:
             _limit_rate()
             request.max_content_length = max_body
+            if any(isinstance(part, str) and "\0" in part for part in kwargs.values()):
+                raise NotFound("such thing")  # PostgreSQL would not even look for it
             if query is not None:
                 kwargs["query"] = _validated(query, _storable(request.args.to_dict()), "query")
             if body is not None:

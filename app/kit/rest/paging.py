@@ -75,6 +75,7 @@ def decode_cursor(cursor: str | None, length: int) -> list[Any] | None:
         values = orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
     except (binascii.Error, ValueError):
         values = None
-    if not isinstance(values, list) or len(values) != length:
+    odd = not isinstance(values, list) or any(isinstance(value, str) and "\0" in value for value in values)
+    if odd or len(values) != length:
         raise Invalid([problem("/cursor", "bad_cursor", "This cursor does not belong to this list.")])
     return values

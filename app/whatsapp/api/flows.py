@@ -144,7 +144,7 @@ def answer(row: Flow) -> Response:
 def list_flows(query: PageQuery) -> Page[FlowItem]:
     """Archived ones are left out."""
     position = decode_cursor(query.cursor, 2)
-    after = (str(position[0]), id_or_none("/cursor", position[1]) or "") if position else None
+    after = (str(position[0]), id_or_none("/cursor", str(position[1])) or "") if position else None
     rows = queries.flows(after=after, limit=query.limit + 1)
     last = rows[query.limit - 1] if len(rows) > query.limit else None
     items = [
