@@ -146,7 +146,7 @@ def test_no_page_speaks_the_other_language(
     assert len(sidebar) > 12
     found = {}
     for path in [*sidebar, *FORMS]:
-        answer = admin.get(path)
+        answer = admin.get(path, follow_redirects=True)
         assert answer.status_code == 200, path
         if wrong := (says(answer.text) & foreign) - DATA.get(path, set()):
             found[path] = sorted(wrong)
