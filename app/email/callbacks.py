@@ -20,9 +20,29 @@ from app.email.providers import sendgrid_events, sns
 from app.kit.auth import public
 from app.kit.db import transaction
 from app.kit.errors import BadRequest, Forbidden, NotFound, ProviderError, TooLarge, Unavailable
+from app.kit.rest import documented
 
 BODY_BYTES = 3_000_000
 """SendGrid's batches stay far below 1 MB, SNS's messages below 256 kB."""
+
+# What the OpenAPI document says of these doors; the providers' own documents say the rest.
+FROM_PROVIDERS = ("from providers",)
+EVENTS = {
+    "application/json": {
+        "schema": {"type": "array", "items": {"type": "object"}},
+        "example": [{"event": "delivered", "sg_event_id": "1"}],
+    }
+}
+MESSAGE = {
+    "text/plain": {"schema": {"type": "string"}, "example": '{"Type": "Notification", "MessageId": "1"}'}
+}
+FORM = {
+    "application/x-www-form-urlencoded": {
+        "schema": {"type": "object", "properties": {"action": {"type": "string"}}},
+        "example": {"List-Unsubscribe": "One-Click"},
+    }
+}
+PAGE: dict[int, Any] = {200: {"text/html": {"type": "string"}}}
 
 bp = Blueprint("email_callbacks", __name__)
 
@@ -39,6 +59,13 @@ bp.record(_join)
 
 @bp.post("/email/events/sendgrid")
 @public("SendGrid signs the bytes; verified before anything is stored")
+@documented(
+    summary="SendGrid tells what became of mails",
+    bodies=EVENTS,
+    content={204: {}},
+    refusals=(400, 403, 413),
+    tags=FROM_PROVIDERS,
+)
 def sendgrid() -> Response:
     """Keep a batch of SendGrid's events."""
     body = _body()
@@ -55,6 +82,13 @@ def sendgrid() -> Response:
 
 @bp.post("/email/events/ses")
 @public("Amazon SNS signs its messages; verified, with their topic, before anything is stored")
+@documented(
+    summary="Amazon SES tells what became of mails",
+    bodies=MESSAGE,
+    content={204: {}},
+    refusals=(403, 413),
+    tags=FROM_PROVIDERS,
+)
 def ses() -> Response:
     """Keep what a topic of ours says."""
     body = _body()
@@ -73,6 +107,7 @@ def ses() -> Response:
 
 @bp.get("/email/unsubscribe/<token>")
 @public("the token is signed by us; shows no personal data and changes nothing")
+@documented(summary="The page that asks whether to unsubscribe", content=PAGE, refusals=(), tags=("email",))
 def ask(token: str) -> Any:
     """A page that asks."""
     return _page(token, _message(token), done=None)
@@ -80,6 +115,7 @@ def ask(token: str) -> Any:
 
 @bp.post("/email/unsubscribe/<token>")
 @public("the token is signed by us; mail programs post here without a person (RFC 8058)")
+@documented(summary="Unsubscribe", bodies=FORM, content=PAGE, refusals=(413,), tags=("email",))
 def unsubscribe(token: str) -> Any:
     """No more marketing, or undo that. Never a redirect: RFC 8058 forbids it."""
     message = _message(token)

@@ -177,3 +177,12 @@ def test_the_document_is_made_once_per_app_and_served_to_anybody(app: Flask) -> 
     assert answer.status_code == 200
     assert answer.mimetype == "application/json"
     assert answer.get_json() == json.loads(json.dumps(document(app)))
+
+
+def test_the_guide_speaks_only_of_paths_that_exist(told: dict[str, Any]) -> None:
+    guide = (ROOT / "docs" / "api.md").read_text()
+    known = {f"{name.split()[0]} {re.sub(r'{.+?}', '*', name.split()[1])}" for name, _ in operations(told)}
+    calls = re.findall(r'curl (?:-X (\w+) )?"\$URL(/[^"]*)"', guide)
+    assert len(calls) > 3
+    for method, path in calls:
+        assert f"{method or 'GET'} {re.sub(r'[$][A-Z]+', '*', path)}" in known

@@ -76,7 +76,7 @@ class EmailOut(BaseModel):
     sent_at: str | None
 
 
-class EventOut(BaseModel):
+class EmailEventOut(BaseModel):
     """Something that the provider told of a mail."""
 
     kind: str
@@ -90,7 +90,7 @@ class EventOut(BaseModel):
 class EmailDetail(EmailOut):
     """A mail with what it says, and what the provider told of it, newest first."""
 
-    events: list[EventOut]
+    events: list[EmailEventOut]
 
     html: str | None
     text: str

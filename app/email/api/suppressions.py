@@ -66,7 +66,14 @@ def suppressions(query: SuppressionsQuery) -> dict[str, Any]:
 
 @bp.post("/email/suppressions")
 @needs("email:write")
-@endpoint(body=SuppressionIn, out=SuppressionOut, status=201, tags=TAGS, summary="Suppress an address")
+@endpoint(
+    body=SuppressionIn,
+    out=SuppressionOut,
+    status=201,
+    tags=TAGS,
+    summary="Suppress an address",
+    example={"address": "lucia@example.com", "scope": "marketing"},
+)
 def suppress(body: SuppressionIn) -> Response:
     """By hand; bounces, complaints and unsubscribing add theirs by themselves."""
     with transaction():

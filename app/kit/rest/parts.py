@@ -132,7 +132,11 @@ REFUSED: dict[int, tuple[str, str]] = {
 }
 """Every refusal an operation may name: what it means, and an example of its detail."""
 
-PATH_WORDS = {"number": "Number of the version", "key": "Key of the template"}
+PATH_WORDS = {
+    "number": "Number of the version",
+    "key": "Key of the template",
+    "token": "What stands in the mail's link",
+}
 
 
 def of_path(name: str) -> str:
