@@ -318,6 +318,7 @@ def _group(
         **({"DATABASE_URL": urls["platform"]} if len(set(own.values())) == 1 else own),
         "SERVICES": "" if served == SERVICES else ",".join(served),
         "EMBUDO_INSTANCE": str(folder / name),
+        "PORT": str(port),
         "PUBLIC_URL": common.get("PUBLIC_URL") or f"http://127.0.0.1:{port}",
     }
     return Group(name, env, port, folder, launch)

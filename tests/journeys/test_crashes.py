@@ -20,7 +20,7 @@ from tests.journeys.processes import Program, await_url
 from tests.journeys.talk import NAME, REPLIES, WISH, Person
 from tests.ops.waiting import wait_for
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 SHORT = ("azulejos", NAME, "1", "", "7", WISH)
 """A talk without detours; the empty text is the person's address."""

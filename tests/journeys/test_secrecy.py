@@ -13,7 +13,7 @@ from tests.fakes.meta_server import error
 from tests.journeys.installation import SECRET_KEY, Installation
 from tests.journeys.talk import FLOW, NAME, PROFILE, WISH, Person
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 SECRETS = (
     SECRET_KEY,
