@@ -8,7 +8,17 @@ from urllib.parse import urlsplit
 
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
-from flask import Flask, abort, current_app, has_app_context, has_request_context, redirect, request, session, url_for
+from flask import (
+    Flask,
+    abort,
+    current_app,
+    has_app_context,
+    has_request_context,
+    redirect,
+    request,
+    session,
+    url_for,
+)
 from flask_babel import get_babel, get_domain, refresh
 
 from app.admin.settings import LANGUAGES, TRANSLATIONS
