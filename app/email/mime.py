@@ -139,15 +139,15 @@ def _header(name: str, value: str) -> str:
 
 
 def _folded(line: str) -> str:
-    """Broken at blanks, as far as there are any, into lines of LINE."""
-    done: list[str] = []
-    current = ""
-    for word in line.split(" "):
+    """Broken at blanks, as far as there are any, into lines of LINE; never right after the header's name."""
+    name, _, first = line.partition(" ")
+    head, *words = first.split(" ")
+    done, current = [], f"{name} {head}"
+    for word in words:
         if current.strip() and len(current) + 1 + len(word) > LINE:
             done.append(current)
-            current = f" {word}"
-        else:
-            current = f"{current} {word}" if current else word
+            current = ""
+        current += f" {word}"
     return _CRLF.join([*done, current])
 
 

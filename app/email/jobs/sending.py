@@ -1,15 +1,18 @@
 """Mails leave: the worker's side of the queue in email_message.
 
 A batch is claimed, then handed out in small groups: mark the group and record the one before in one commit, send,
-go on. Larger groups cost fewer commits; but after a power cut nobody knows of a whole group whether it has left.
+go on. Larger groups cost fewer commits; but after a crash nobody knows of a whole group whether it has left. So a few
+messages, such as a lead's welcome, are each marked at the very moment when the provider gets them: whatever happens
+before leaves them untouched, and they are sent by the next worker.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from email.utils import formataddr, parseaddr
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -33,6 +36,9 @@ BATCH = 100
 
 GROUP = 10
 """Messages marked and recorded by one commit: what a crash may leave unknown."""
+
+FEW = 3
+"""So many messages or fewer go one by one, each with a commit of its own."""
 
 GROUP_SECONDS = 10.0
 """A group that takes longer is cut short: its lease must not end while it is sent."""
@@ -79,6 +85,10 @@ def sender_address(config: Mapping[str, Any]) -> str:
     raise Misconfigured("MAIL_DEFAULT_SENDER is missing: who are the mails from?", code="no_sender")
 
 
+class LostClaim(Exception):
+    """The message that was to be handed over is not ours any more."""
+
+
 class Route:
     """A way out while a job uses it: its adapter, its limits, its faults."""
 
@@ -123,21 +133,27 @@ class Route:
         letters: Sequence[Letter],
         results: list[Result],
         reasons: dict[str, ProviderError],
+        begin: Callable[[str], None],
     ) -> None:
-        """Send letters until all are, or the time is over.
+        """Send letters until all are, or the time is over; `begin` is called before each is handed over.
 
         Adds to `results` what is settled, and to `reasons` why letters certainly did not leave by this way: another
         may take them. Raises Temporary, with its kinds, when this way is of no use for now.
         """
         until = time.monotonic() + GROUP_SECONDS
         begun: set[str] = set()
+
+        def handing_over(ref: str) -> None:
+            begin(ref)
+            begun.add(ref)
+
         known: set[str] = set()
         seconds = telemetry.PROVIDER_SECONDS.labels(provider=f"mail_{self.name}")
         trouble: ProviderError | None = None
         lost = 0
         try:
             started = time.perf_counter()
-            for result in self.sender.send(letters, begun.add):
+            for result in self.sender.send(letters, handing_over):
                 seconds.observe(time.perf_counter() - started)
                 known.add(result.ref)
                 error = result.error
@@ -206,13 +222,18 @@ class Batch:
             group = list(islice((ref for ref in self.waiting if ref not in tried), GROUP))
             if not group:
                 return
+            is_few = len(group) <= FEW
             with breaker(route.breaker):
                 address = route.open()
-                group = self._mark(route, group[: route.allowance(len(group))])
+                group = group[: route.allowance(1 if is_few else len(group))]
+                if not is_few:
+                    group = self._mark(route, group)
                 tried.update(group)
                 letters = [replace(self.waiting[ref].letter, sender=address) for ref in group]
                 try:
-                    route.send(letters, self._results, self._reasons)
+                    route.send(letters, self._results, self._reasons, partial(self._begin, route))
+                except LostClaim:
+                    route.sender.close()  # the conversation with the server stopped in the middle
                 finally:
                     for result in self._results:
                         self.waiting.pop(result.ref, None)
@@ -230,6 +251,11 @@ class Batch:
             if claimed.letter.ref not in ours:
                 del self.waiting[claimed.letter.ref]
         return [ref for ref in group if ref in self.waiting]
+
+    def _begin(self, route: Route, ref: str) -> None:
+        """Mark a message that is not yet; raises LostClaim."""
+        if ref not in self._marked and not self._mark(route, [ref]):
+            raise LostClaim(ref)
 
     def _write(self, route: Route) -> None:
         if self._results:
