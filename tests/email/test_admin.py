@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from html import unescape
 from typing import Any
 
 import pytest
@@ -13,8 +14,11 @@ from flask.testing import FlaskClient
 from app.email import commands, queries
 from app.email.models import Message, Template
 from app.email.providers import Result
+from app.email.providers.feedback import Told
 from app.kit import db
 from app.kit.errors import Permanent
+from tests.admin.pages import words as words_of
+from tests.fakes.smtp_server import SmtpScript
 
 Drain = Callable[[], None]
 MakeTemplate = Callable[..., Template]
@@ -232,3 +236,200 @@ def test_the_home_page_counts_mails(admin: FlaskClient, queue: Queue, drain: Dra
     cards = {card["key"]: card["value"] for card in admin.get("/home/live").json["cards"]}
 
     assert (cards["mails_sent"], cards["mails_waiting"], cards["mails_troubled"]) == ("1", "1", "0")
+
+
+# providers, feedback, suppression
+
+
+def provider_page(client: FlaskClient) -> str:
+    return str(client.get("/admin/mail-providers/").text)
+
+
+def test_the_provider_page_shows_the_order_and_each_ones_state(
+    app: Flask, admin: FlaskClient, mail_server: SmtpScript, queue: Queue, drain: Drain
+) -> None:
+    queue()
+    drain()
+    page = words_of(provider_page(admin))
+    assert "1. SMTP Works" in page
+    assert "2. SendGrid Not set up" in page
+    assert "Sent today 1" in page
+
+    app.config["MAIL_PORT"] = 1
+    for _ in range(5):
+        queue()
+        drain()
+    page = words_of(provider_page(admin))
+    assert "1. SMTP Failing" in page
+    assert "Nothing answers at the mail server's address." in page
+    health = {item["label"]: item for item in admin.get("/home/live").json["health"]}
+    assert (health["E-mail"]["level"], health["E-mail"]["text"]) == (
+        "error",
+        "SMTP keep failing; mails wait.",
+    )
+
+
+def test_the_order_is_changed_and_a_provider_switched_off(admin: FlaskClient) -> None:
+    post(admin, "/admin/mail-providers/move/ses/0", "/admin/mail-providers/")
+    post(admin, "/admin/mail-providers/use/smtp/0", "/admin/mail-providers/")
+
+    forget()
+    ways = queries.all_ways({})
+    assert [one.name for one in ways] == ["ses", "smtp", "sendgrid"]
+    assert [one.enabled for one in ways] == [True, False, True]
+    assert post(admin, "/admin/mail-providers/move/pigeon/0", "/admin/mail-providers/").status_code == 404
+    assert post(admin, "/admin/mail-providers/use/pigeon/0", "/admin/mail-providers/").status_code == 404
+
+
+def test_a_secret_is_typed_in_kept_when_left_empty_forgotten_when_asked_and_never_shown(
+    admin: FlaskClient,
+) -> None:
+    save = "/admin/mail-providers/save/sendgrid"
+    page = "/admin/mail-providers/"
+    post(
+        admin,
+        save,
+        page,
+        {"SENDGRID_API_KEY": "SG.secret", "MAIL_DEFAULT_SENDER": "a@example.com", "rate": "2,5"},
+    )
+    forget()
+    (one,) = [way for way in queries.all_ways({}) if way.name == "sendgrid"]
+    assert (one.config["SENDGRID_API_KEY"], one.config["MAIL_DEFAULT_SENDER"], one.rate) == (
+        "SG.secret",
+        "a@example.com",
+        2.5,
+    )
+    assert "SG.secret" not in provider_page(admin)
+    assert "a@example.com" in provider_page(admin)
+
+    post(admin, save, page, {"SENDGRID_API_KEY": ""})
+    forget()
+    (one,) = [way for way in queries.all_ways({}) if way.name == "sendgrid"]
+    assert (one.config.get("SENDGRID_API_KEY"), one.config.get("MAIL_DEFAULT_SENDER"), one.rate) == (
+        "SG.secret",
+        None,
+        None,
+    )
+
+    post(admin, save, page, {"SENDGRID_API_KEY-forget": "1"})
+    forget()
+    assert not [way for way in queries.all_ways({}) if way.is_configured]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"MAIL_PORT": "many"},
+        {"MAIL_PORT": "99999999999999"},
+        {"rate": "fast"},
+        {"rate": "-1"},
+        {"rate": "nan"},
+        {"MAIL_SERVER": "x" * 3000},
+        {"MAIL_SERVER": "a\x00b"},
+        {"MAIL_USE_TLS": "on", "MAIL_USE_SSL": "on"},
+    ],
+)
+def test_settings_that_cannot_be_are_refused(admin: FlaskClient, bad: dict[str, str]) -> None:
+    answer = post(admin, "/admin/mail-providers/save/smtp", "/admin/mail-providers/", bad)
+
+    assert answer.status_code == 302
+    forget()
+    (smtp,) = [one for one in queries.all_ways({}) if one.name == "smtp"]
+    assert (smtp.own_settings, smtp.rate) == ((), None)
+    assert "flash" in provider_page(admin)
+
+
+def test_a_provider_is_tried_with_a_mail_and_says_what_is_wrong(
+    app: Flask, admin: FlaskClient, mail_server: SmtpScript
+) -> None:
+    page, path = "/admin/mail-providers/", "/admin/mail-providers/try/smtp"
+    post(admin, path, page, {"to": "me@example.com"})
+    assert mail_server.recipients() == ["me@example.com"]
+    assert "SMTP took the test mail." in provider_page(admin)
+
+    mail_server.rcpt.append("550 5.1.1 no such user")
+    post(admin, path, page, {"to": "me@example.com"})
+    assert "there is no such mailbox" in provider_page(admin)
+
+    app.config["MAIL_PORT"] = 1
+    post(admin, path, page, {"to": "me@example.com"})
+    assert "Nothing answers at the mail server's address." in unescape(provider_page(admin))
+
+    post(admin, path, page, {"to": "nobody"})
+    post(admin, "/admin/mail-providers/try/sendgrid", page, {"to": "me@example.com"})
+    assert mail_server.recipients() == ["me@example.com"]
+
+
+@pytest.mark.parametrize(("role", "reads"), [("manager", True), ("seller", False), ("viewer", False)])
+def test_only_administrators_change_providers(
+    logged_in: Callable[[str], FlaskClient], role: str, reads: bool
+) -> None:
+    client = logged_in(role)
+
+    assert (client.get("/admin/mail-providers/").status_code == 200) is reads
+    if reads:
+        assert "save/smtp" not in provider_page(client)
+    post(client, "/admin/mail-providers/use/smtp/0", "/")
+    forget()
+    assert all(one.enabled for one in queries.all_ways({}))
+
+
+def test_the_page_of_a_mail_tells_what_the_provider_told(
+    admin: FlaskClient, queue: Queue, drain: Drain
+) -> None:
+    mail = queue()
+    drain()
+    with db.transaction():
+        commands.store_notice("sendgrid", "sendgrid:1", b"[]")
+        (notice,) = commands.claim_notices()
+        commands.take_in(
+            notice.id,
+            [
+                Told(kind="bounced", event_key="1", at=db.utcnow(), message_id=mail.id, reason="invalid",
+                     permanent=True, detail="550 <b>no</b>"),
+            ],
+        )  # fmt: skip
+
+    page = admin.get(f"/admin/outbox/show/{mail.id}").text
+
+    assert "There is no such mailbox." in page
+    assert "550 &lt;b&gt;no&lt;/b&gt;" in page
+    assert admin.get("/admin/outbox/list/?f.delivery=bounced").text.count("Hello") > 0
+    assert "ann@example.com" in admin.get("/admin/suppressions/list/").text
+
+
+def test_addresses_are_suppressed_and_let_through_by_hand(admin: FlaskClient) -> None:
+    add = "/admin/suppressions/add"
+    made = post(admin, add, add, {"address": "Ann@example.com", "scope": "marketing", "note": "by phone"})
+    assert made.status_code == 302, made.text
+    forget()
+    (row,) = queries.list_suppressions()
+    assert (row.address, row.scope, row.reason, row.created_by) == (
+        "ann@example.com",
+        "marketing",
+        "manual",
+        "admin",
+    )
+    assert post(admin, add, add, {"address": "nobody", "scope": "all"}).status_code == 422
+
+    post(admin, f"/admin/suppressions/delete/{row.id}", "/admin/suppressions/list/")
+    forget()
+    assert queries.list_suppressions() == []
+
+
+def test_a_mail_is_erased_for_good(admin: FlaskClient, queue: Queue) -> None:
+    mail = queue(subject="Private")
+
+    post(admin, f"/admin/outbox/action/erase/{mail.id}", f"/admin/outbox/show/{mail.id}")
+
+    (row,) = stored()
+    assert (row.status, row.to, row.to_ascii, row.subject, row.text) == ("cancelled", "", "", "", "")
+    assert admin.get(f"/admin/outbox/show/{mail.id}").status_code == 200
+
+
+def test_a_template_says_that_it_is_advertising(admin: FlaskClient) -> None:
+    path = "/admin/email-templates/add"
+    assert post(admin, path, path, {**FORM, "category": "marketing"}).status_code == 302
+
+    forget()
+    assert queries.get_template("offer", "en").template.category == "marketing"
