@@ -36,7 +36,11 @@ BREACHES = {
         "import app.leads.admin.leads",
         "leads: doors above",
     ),
-    "a query imports a command": ("app/email/queries/messages.py", "import app.email.commands", "email: doors above"),
+    "a query imports a command": (
+        "app/email/queries/messages.py",
+        "import app.email.commands",
+        "email: doors above",
+    ),
     "a service grows a utils module": ("app/leads/utils.py", "", "leads: doors above"),
     "the top grows a helpers package": ("app/helpers.py", "", "do not know each"),
     "the engine reads the database": ("app/whatsapp/engine/advance.py", "import app.kit.db", "Pure modules"),

@@ -141,7 +141,9 @@ def test_every_stored_webhook_of_meta_is_acknowledged_twice_and_understood(
     files = sorted((shared / "data" / "meta-webhooks").glob("*.json"))
     assert files
     for file in files * 2:
-        ours = file.read_text().replace('"1234567890"', f'"{meta_server.PHONE_NUMBER_ID}"')  # sent to our number
+        ours = file.read_text().replace(
+            '"1234567890"', f'"{meta_server.PHONE_NUMBER_ID}"'
+        )  # sent to our number
         body, headers = meta_server.signed_meta(json.loads(ours))
         assert made.request("whatsapp", "/message", body=body, headers=headers).status == 200, file.name
     made.settle()

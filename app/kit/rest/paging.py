@@ -78,4 +78,5 @@ def decode_cursor(cursor: str | None, length: int) -> list[Any] | None:
     odd = not isinstance(values, list) or any(isinstance(value, str) and "\0" in value for value in values)
     if odd or len(values) != length:
         raise Invalid([problem("/cursor", "bad_cursor", "This cursor does not belong to this list.")])
-    return values
+    found: list[Any] = values
+    return found
