@@ -5,17 +5,27 @@ WhatsApp gave people new ids in 2026: whoever was known by the number stays the 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import and_, or_, select
+from sqlalchemy import and_, bindparam, or_, select
 from sqlalchemy.orm import joinedload
 
 from app.kit.db import db, new_id
 from app.whatsapp.models import BOT, Contact
 
 NAME_LENGTH = 200
+
+_LOCK = (
+    select(Contact)
+    .where(Contact.id.in_(bindparam("ids", expanding=True)))
+    .options(joinedload(Contact.channel, innerjoin=True))
+    .order_by(Contact.id)
+    .with_for_update(key_share=True, of=Contact)
+    .execution_options(populate_existing=True)
+)
+"""Made once, as those of app.whatsapp.queries."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,12 +138,4 @@ def lock(contact_ids: Collection[str]) -> dict[str, Contact]:
     """
     if not contact_ids:
         return {}
-    rows: Sequence[Contact] = db.session.scalars(
-        select(Contact)
-        .where(Contact.id.in_(sorted(contact_ids)))
-        .options(joinedload(Contact.channel, innerjoin=True))
-        .order_by(Contact.id)
-        .with_for_update(key_share=True, of=Contact)
-        .execution_options(populate_existing=True)
-    ).all()
-    return {row.id: row for row in rows}
+    return {row.id: row for row in db.session.scalars(_LOCK, {"ids": list(contact_ids)})}

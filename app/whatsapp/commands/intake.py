@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Engine, delete, select, text, update
+from sqlalchemy import Engine, bindparam, delete, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 
 from app.contracts.events import MessageReceived
-from app.kit.db import db, engine_of, insert_many_once, insert_once, new_id, utcnow
+from app.kit.db import UtcDateTime, db, engine_of, insert_many_once, insert_once, new_id, utcnow
 from app.kit.errors import NotFound
 from app.kit.outbox import publish
 from app.kit.resilience import backoff
@@ -61,6 +61,15 @@ _KEEP_ON_POSTGRESQL, _KEEP_ON_SQLITE = (
     .execution_options(preserve_rowcount=True)
     for dialect in (postgresql, sqlite)
 )
+
+
+_PROCESSED = (
+    update(Webhook)
+    .where(Webhook.id.in_(bindparam("ids", expanding=True)))
+    .values(processed_at=bindparam("now", type_=UtcDateTime), last_error=None)
+    .execution_options(synchronize_session=False)
+)
+"""Made once, as those of app.whatsapp.queries.inbound."""
 
 
 class UnknownNumber(LookupError):
@@ -142,9 +151,7 @@ def take_in(limit: int = BATCH, *, singly: bool = False) -> int:
     """
     _take_turn()
     now = utcnow()
-    rows = db.session.scalars(
-        select(Webhook).where(*inbound.webhook_is_due(now)).order_by(Webhook.id).limit(limit)
-    ).all()
+    rows = inbound.due_webhooks(now, limit)
     if not singly:
         _keep_mail(_understood(rows, now), now)
         return len(rows)
@@ -277,12 +284,7 @@ def _keep_mail(mail: _Mail, now: datetime) -> None:
     changes.apply()
     _keep_messages(mail.arrivals, senders, now)
     if mail.rows:
-        db.session.execute(
-            update(Webhook)
-            .where(Webhook.id.in_([row.id for row in mail.rows]))
-            .values(processed_at=now, last_error=None)
-            .execution_options(synchronize_session=False)
-        )
+        db.session.execute(_PROCESSED, {"now": now, "ids": [row.id for row in mail.rows]})
     # Last, because senders lock a contact before its channel and the other way round could wait for ever.
     for channel_id in sorted(mail.heard):
         channel, at = mail.heard[channel_id]

@@ -228,7 +228,7 @@ def _claimed_until(now: datetime) -> datetime:
 
 
 def _open(channel: Channel, now: datetime) -> bool:
-    """Whether the channel may be called; as queries.lane_is_due asks the database."""
+    """Whether the channel may be called; as queries.claim asks the database."""
     return channel.active and (channel.held_until is None or channel.held_until <= now)
 
 

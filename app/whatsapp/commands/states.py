@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import and_, delete, or_, select
+from sqlalchemy import and_, bindparam, delete, or_, select
 
 from app.contracts.events import MessageStatusChanged
 from app.kit.db import db, utcnow
@@ -42,6 +42,17 @@ KEPT_BATCH = 100
 """Messages that get their kept receipts at a time."""
 
 SEND_JOB = "whatsapp.send_messages"
+
+
+_KEPT = (
+    select(Receipt)
+    .where(
+        Receipt.channel_id.in_(bindparam("channels", expanding=True)),
+        Receipt.provider_id.in_(bindparam("names", expanding=True)),
+    )
+    .order_by(Receipt.id)
+)
+"""Made once, as those of app.whatsapp.queries."""
 
 
 class Changes:
@@ -115,14 +126,8 @@ def apply_kept(messages: Collection[Message]) -> None:
     by_name = {(row.channel_id, row.provider_id): row for row in messages if row.provider_id}
     if not by_name:
         return
-    rows = db.session.scalars(
-        select(Receipt)
-        .where(
-            Receipt.channel_id.in_({channel_id for channel_id, _ in by_name}),
-            Receipt.provider_id.in_({name for _, name in by_name}),
-        )
-        .order_by(Receipt.id)
-    ).all()
+    channel_ids, names = {channel_id for channel_id, _ in by_name}, {name for _, name in by_name}
+    rows = db.session.scalars(_KEPT, {"channels": list(channel_ids), "names": list(names)}).all()
     for row in rows:
         message = by_name.get((row.channel_id, row.provider_id))
         if message is not None:

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid5
 
-from sqlalchemy import delete, select
+from sqlalchemy import bindparam, delete, select
 from sqlalchemy.orm import joinedload
 
 from app.contracts.events import (
@@ -52,6 +52,14 @@ FAILURES = {
     "limit": "The conversation went in circles and was stopped.",
 }
 """Why a conversation failed, by the engine's outcome; msgids, shown in the admin."""
+
+_TALKS = (
+    select(Conversation)
+    .where(Conversation.contact_id.in_(bindparam("contacts", expanding=True)), Conversation.status.in_(OPEN))
+    .options(joinedload(Conversation.flow, innerjoin=True))
+    .execution_options(populate_existing=True)
+)
+"""Made once, as those of app.whatsapp.queries."""
 
 log = get_logger("whatsapp")
 
@@ -114,12 +122,7 @@ def open_conversation(contact_id: str) -> Conversation | None:
 
 def open_conversations(contact_ids: Collection[str]) -> dict[str, Conversation]:
     """The conversations that wait for these contacts, by contact, with their flows."""
-    rows = db.session.scalars(
-        select(Conversation)
-        .where(Conversation.contact_id.in_(contact_ids), Conversation.status.in_(OPEN))
-        .options(joinedload(Conversation.flow, innerjoin=True))
-        .execution_options(populate_existing=True)
-    )
+    rows = db.session.scalars(_TALKS, {"contacts": list(contact_ids)})
     return {row.contact_id: row for row in rows}
 
 

@@ -105,6 +105,9 @@ def compiled(flow_id: str, number: int, name: str) -> CompiledFlow:
     return made
 
 
+_PUBLISHED = (
+    select(Flow).where(Flow.archived_at.is_(None), Flow.published_version.is_not(None)).order_by(Flow.id)
+)
 _folded = lru_cache(KEYWORDS)(fold_words)
 
 
@@ -117,9 +120,7 @@ class Catalogue:
     def read(self) -> dict[str, Flow]:
         """The flows by id, the older first."""
         if self._flows is None:
-            published = (Flow.archived_at.is_(None), Flow.published_version.is_not(None))
-            rows = db.session.scalars(select(Flow).where(*published).order_by(Flow.id))
-            self._flows = {row.id: row for row in rows}
+            self._flows = {row.id: row for row in db.session.scalars(_PUBLISHED)}
         return self._flows
 
     def get(self, flow_id: str | None) -> Flow | None:
