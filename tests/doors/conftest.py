@@ -39,7 +39,9 @@ def known_ids(
     mail = key.post("/email", json={"to": "ana@example.com", "subject": "Hola", "text": "Hola"}).json["id"]
     drain()
     conversation = key.get("/conversations").json["items"][0]["id"]
+    suppression = key.post("/email/suppressions", json={"address": "none@example.com"}).json["id"]
     return {
+        "suppression_id": suppression,
         "lead_id": lead,
         "flow_id": flow,
         "number": "1",
