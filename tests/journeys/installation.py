@@ -336,6 +336,8 @@ def _environment(
         "WHATSAPP_ANSWER_SECONDS": str(ANSWER_SECONDS),
         "MAIL_ANSWER_SECONDS": str(ANSWER_SECONDS),
         "WEB_CONCURRENCY": "1",
+        # An orphan whose gunicorn was killed waits so long for its kept connections.
+        "GUNICORN_CMD_ARGS": "--graceful-timeout 2",
         "API_RATE_PER_SECOND": "1000",
         "API_BURST": "1000",
         "META_APP_SECRET": meta_server.APP_SECRET,
