@@ -35,7 +35,8 @@ BATCH = 100
 """Messages claimed at a time; they share one connection."""
 
 GROUP = 10
-"""Messages marked and recorded by one commit: what a crash may leave unknown."""
+"""Messages marked and recorded by one commit: what a crash may leave unknown. bench/mail.py: 0.65 of what smtplib
+alone sends; 0.2 with 1."""
 
 FEW = 3
 """So many messages or fewer go one by one, each with a commit of its own."""
