@@ -8,7 +8,6 @@ from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app import services
-from app.admin import compile_catalogues, fab_metadata, find_user, init_admin, reset_password, setup_security
 from app.kit import cli, db, health, jobs, remote, requests_in, telemetry, transport
 from app.kit.redis_client import init_redis
 from app.kit.redis_server import socket_path
@@ -54,14 +53,26 @@ def create_app(config: Config | None = None, *, role: str = "web") -> Flask:
     app.extensions["embudo_transport"] = _transport(config)
     app.extensions["embudo_handlers"] = {service.name: services.handlers(service) for service in served}
     jobs.init_jobs(app, services.all_jobs(served))
-    app.extensions["embudo_find_user"] = find_user
-    app.extensions["embudo_metadata"] = _metadata(served)
+    if role != "relay":
+        _add_doors(app, served)
+    return app
+
+
+def _add_doors(app: Flask, served: tuple[services.Service, ...]) -> None:
+    """What people, integrators, shells and jobs that act for people need.
+
+    The relay shows no page and decides nothing; without the admin and its library it takes a third less memory.
+    """
+    from app import admin
+
+    app.extensions["embudo_find_user"] = admin.find_user
+    app.extensions["embudo_metadata"] = _metadata(served, admin.fab_metadata())
     app.extensions["embudo_demo"] = lambda: services.load_demo(served)
-    app.extensions["embudo_setup"] = lambda: (compile_catalogues(), services.seed(served))
-    app.extensions["embudo_setup_security"] = setup_security
-    app.extensions["embudo_reset_password"] = reset_password
+    app.extensions["embudo_setup"] = lambda: (admin.compile_catalogues(), services.seed(served))
+    app.extensions["embudo_setup_security"] = admin.setup_security
+    app.extensions["embudo_reset_password"] = admin.reset_password
     with app.app_context():
-        appbuilder = init_admin(app)
+        appbuilder = admin.init_admin(app)
         services.register_admin(served, appbuilder)
     remote.init_remote(app)
     app.register_blueprint(health.bp)
@@ -69,7 +80,6 @@ def create_app(config: Config | None = None, *, role: str = "web") -> Flask:
         app.extensions["csrf"].exempt(blueprint)
         app.register_blueprint(blueprint)
     app.cli.add_command(cli.ops)
-    return app
 
 
 def _transport(config: Config) -> transport.Transport:
@@ -97,7 +107,7 @@ def _engine_options_of(url: str, role: str) -> dict[str, Any]:
     }
 
 
-def _metadata(served: tuple[services.Service, ...]) -> dict[str, list[Any]]:
-    found: dict[str, list[Any]] = {db.PLATFORM: [fab_metadata(), db.metadata_of(db.PLATFORM)]}
+def _metadata(served: tuple[services.Service, ...], fab: Any) -> dict[str, list[Any]]:
+    found: dict[str, list[Any]] = {db.PLATFORM: [fab, db.metadata_of(db.PLATFORM)]}
     found |= {service.name: [db.metadata_of(service.name)] for service in served}
     return found

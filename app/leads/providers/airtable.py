@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import requests
-from pyairtable import Api
 
 from app.kit import http, telemetry
 from app.kit.errors import (
@@ -67,6 +66,8 @@ class Airtable:
     """One token's way to Airtable. endpoint: another address than Airtable's own."""
 
     def __init__(self, token: str, *, endpoint: str | None = None) -> None:
+        from pyairtable import Api  # ten megabytes, for those that speak with Airtable
+
         self._api = Api(token, retry_strategy=None, endpoint_url=endpoint or ENDPOINT, use_field_ids=True)
         self._api.session = _SharedSession()
         self._api.api_key = token
