@@ -90,6 +90,29 @@ def test_two_messages_before_anything_was_handled_are_both_handled_in_order(
     assert the_conversation().state["vars"]["name"] == "Ana"
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_a_conversation_that_ends_and_the_next_one_begin_among_messages_that_come_together(
+    twilio: Line, drain: Drain, known: bool
+) -> None:
+    twilio.say("hola")
+    if known:
+        drain()
+    for text in ("Ana", "precio", "ana@example.com", "3", "hola", "Eva"):
+        twilio.say(text)
+    drain()
+    db.session.rollback()
+    talks = db.session.scalars(select(Conversation).order_by(Conversation.id)).all()
+    assert [(talk.status, talk.state["vars"]["name"]) for talk in talks] == [
+        ("completed", "Ana"),
+        ("waiting", "Eva"),
+    ]
+    assert twilio.sent[-4:-1] == ["¡Gracias, Ana! 🎉", "¡Hola! 👋", "¿Cómo te llamas?"]
+    assert twilio.sent[-1].startswith("Eva, ¿qué te interesa?")
+    assert len(events("lead.captured")) == 1
+    positions = db.session.scalars(select(Message.position).order_by(Message.position)).all()
+    assert positions == list(range(1, len(positions) + 1))
+
+
 def test_two_messages_in_one_webhook_are_handled_in_order(
     client: FlaskClient, meta: Line, drain: Drain
 ) -> None:
