@@ -50,6 +50,9 @@ class Config:
     port: int = 8080
     public_url: str = ""
     trusted_proxies: int = 0
+    metrics_token: str | None = field(repr=False, default=None)
+    metrics_port: int | None = None
+    metrics_dir: Path | None = None
     web_concurrency: int = 2
     web_threads: int = 4
     worker_processes: int = 3
@@ -84,6 +87,10 @@ class Config:
             "EVENTS_BROKER_URL": self.events_broker_url,
             "SERVICE_URLS": self.service_urls,
             "PUBLIC_URL": self.public_url,
+            "METRICS_TOKEN": self.metrics_token,
+            "METRICS_PORT": self.metrics_port,
+            "METRICS_HOST": self.host,
+            "METRICS_DIR": self.metrics_dir or self.instance_dir / "metrics",
             "WORKER_PROCESSES": self.worker_processes,
             "LOG_LEVEL": self.log_level,
             "LOG_FORMAT": self.log_format,
@@ -140,6 +147,9 @@ class _Reader:
             "admin_password": self.text("ADMIN_PASSWORD") or None,
             "host": self.text("HOST") or ("0.0.0.0" if self.text("DYNO") else "127.0.0.1"),  # noqa: S104
             "port": self.number("PORT", 8080, low=1, high=65535),
+            "metrics_token": self.metrics_token() or None,
+            "metrics_port": self.number("METRICS_PORT", 0, low=1, high=65535) or None,
+            "metrics_dir": self.folder("METRICS_DIR"),
             "trusted_proxies": self.number("TRUSTED_PROXIES", 1 if self.text("DYNO") else 0, low=0, high=5),
             "web_concurrency": self.number("WEB_CONCURRENCY", 2, low=1, high=64),
             "web_threads": self.number("WEB_THREADS", 4, low=1, high=64),
@@ -163,6 +173,10 @@ class _Reader:
         }
         if values["admin_password"] is not None and len(values["admin_password"]) < 12:
             self.problems.append("ADMIN_PASSWORD is too short; use at least 12 characters.")
+        if values["metrics_port"] and not values["metrics_token"]:
+            self.problems.append(
+                "METRICS_PORT is set without METRICS_TOKEN; set that, too, for nothing is told without it."
+            )
         for name in URL_VARIABLES:
             self.url(name, ("http", "https"))
         if self.problems:
@@ -221,6 +235,24 @@ class _Reader:
                 f"{name} must be a URL that begins with {' or '.join(s + '://' for s in schemes)}."
             )
         return given
+
+    def metrics_token(self) -> str:
+        given = self.text("METRICS_TOKEN")
+        if given and (len(given) < 16 or not given.isascii() or not given.isprintable() or " " in given):
+            self.problems.append(
+                "METRICS_TOKEN must be 16 or more letters, digits and signs without spaces; "
+                "make one with: python -c 'import secrets; print(secrets.token_urlsafe(32))'"
+            )
+        return given
+
+    def folder(self, name: str) -> Path | None:
+        given = self.text(name)
+        if not given:
+            return None
+        path = Path(given).resolve()
+        if path.exists() and not path.is_dir():
+            self.problems.append(f"{name} must be a folder; “{given}” is something else.")
+        return path
 
     def hosts(self, name: str) -> tuple[str, ...]:
         given = tuple(item.strip().lower().strip("[]") for item in self.text(name).split(",") if item.strip())

@@ -8,7 +8,7 @@ from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app import services
-from app.kit import cli, db, health, jobs, remote, requests_in, telemetry, transport
+from app.kit import cli, db, health, jobs, metrics, remote, requests_in, telemetry, transport
 from app.kit.redis_client import init_redis
 from app.kit.redis_server import socket_path
 from app.kit.rest import init_problems
@@ -76,6 +76,8 @@ def _add_doors(app: Flask, served: tuple[services.Service, ...]) -> None:
         services.register_admin(served, appbuilder)
     remote.init_remote(app)
     app.register_blueprint(health.bp)
+    metrics.init_metrics(app, services.metrics_parts(served))
+    app.register_blueprint(metrics.bp)
     for blueprint in services.blueprints(served):
         app.extensions["csrf"].exempt(blueprint)
         app.register_blueprint(blueprint)

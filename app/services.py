@@ -155,6 +155,16 @@ def handlers(service: Service) -> dict[Any, Any]:
     return dict(module.HANDLERS) if module is not None else {}
 
 
+def metrics_parts(services: Iterable[Service]) -> list[Any]:
+    """What these services tell Prometheus: PARTS of their metrics modules."""
+    found: list[Any] = []
+    for service in services:
+        module = part(service, "metrics")
+        if module is not None:
+            found += module.PARTS
+    return found
+
+
 def routes() -> tuple[gateway.Routes, ...]:
     """Which paths belong to which service, also to those that this process does not serve."""
     return tuple(

@@ -37,6 +37,13 @@ errorlog = "-"
 loglevel = "warning"
 
 
+def on_starting(server):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201, ARG001
+    """Before any worker is there: what they count comes together in one folder."""
+    from app.kit import metrics
+
+    metrics.join(_config.to_flask())
+
+
 def pre_fork(server, worker):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201, ARG001
     """The collector would write into pages that the workers share with their parent."""
     gc.collect()

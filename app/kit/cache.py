@@ -39,7 +39,9 @@ def get(key: str) -> tuple[Any, str]:
     try:
         value, token = redis().mget(_value(key), _token(key))
     except RedisError:
+        telemetry.note_lookup(_kind(key), "unavailable")
         return None, BLOCKED
+    telemetry.note_lookup(_kind(key), "hit" if value else "miss")
     return (orjson.loads(value) if value else None), (token.decode() if token else "")
 
 
@@ -79,6 +81,11 @@ def _drop(keys: tuple[str, ...], token: str, seconds: int) -> None:
     except RedisError as error:
         # Entries die by their TTL, and a Redis that is down serves none of them.
         log.warning("cache not invalidated", error=type(error).__name__)
+
+
+def _kind(key: str) -> str:
+    """What kind of thing is looked up; keys are like ``lead:ID``."""
+    return key.partition(":")[0]
 
 
 def _value(key: str) -> str:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, TypeVar
+from uuid import UUID
 
 import uuid_utils
 from flask import Flask, current_app
@@ -88,6 +89,12 @@ def utcnow() -> datetime:
 def new_id() -> str:
     """A UUIDv7 as text: unique, and ordered by the time it was made (RFC 9562)."""
     return str(uuid_utils.uuid7())
+
+
+def first_id_at(moment: datetime) -> str:
+    """The smallest id that new_id() can have made at this moment: an id range is a time range, and has an index."""
+    milliseconds = int(moment.timestamp() * 1000)
+    return str(UUID(int=milliseconds << 80))  # RFC 9562 §5.7: 48 bits of Unix time, then version and chance
 
 
 class Session(FlaskSession):

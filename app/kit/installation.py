@@ -154,6 +154,7 @@ def _web() -> None:
 def _script(name: str, *arguments: str) -> None:
     """Run a script of the top directory as ``python NAME …`` would, without loading what is loaded already."""
     sys.argv = [name, *arguments]
+    os.environ.pop("METRICS_PORT", None)  # all count in one folder here, and the web tells it
     runpy.run_path(str(ROOT / name), run_name="__main__")
 
 

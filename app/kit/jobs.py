@@ -165,14 +165,16 @@ def run(name: str, cause: str | None = None) -> None:
         return
     with db.own_context(), telemetry.bound(request_id=cause, job=name):
         started = time.perf_counter()
+        outcome = "failed"
         try:
             job.run()
+            outcome = "done"
         except Exception:
-            telemetry.JOBS.labels(job=name, outcome="failed").inc()
             log.exception("job failed", job=name)
             raise
-        telemetry.JOBS.labels(job=name, outcome="finished").inc()
-        telemetry.JOB_SECONDS.labels(job=name).observe(time.perf_counter() - started)
+        finally:  # also when RQ stops it because it takes too long
+            telemetry.JOBS.labels(name, outcome).inc()
+            telemetry.JOB_SECONDS.labels(name).observe(time.perf_counter() - started)
 
 
 def health() -> list[QueueHealth]:

@@ -297,16 +297,18 @@ def hurry(service: str) -> None:
 
 def health() -> list[OutboxHealth]:
     """How the outboxes of the served services do."""
-    report = []
-    for service in current_app.extensions["embudo_services"]:
-        outbox, inbox = _outboxes[service], _inboxes[service]
-        waiting, oldest = db.db.session.execute(
-            select(func.count(), func.min(outbox.created_at)).where(outbox.delivered_at.is_(None))
-        ).one()
-        dead = db.db.session.scalar(select(func.count()).select_from(inbox).where(inbox.state == "dead"))
-        age = None if oldest is None else (db.utcnow() - oldest).total_seconds()
-        report.append(OutboxHealth(service=service, waiting=waiting, oldest_seconds=age, dead=dead or 0))
-    return report
+    return [health_of(service) for service in current_app.extensions["embudo_services"]]
+
+
+def health_of(service: str) -> OutboxHealth:
+    """How one service's outbox does, and how many letters its inbox holds that are dead."""
+    outbox, inbox = _outboxes[service], _inboxes[service]
+    waiting, oldest = db.db.session.execute(
+        select(func.count(), func.min(outbox.created_at)).where(outbox.delivered_at.is_(None))
+    ).one()
+    dead = db.db.session.scalar(select(func.count()).select_from(inbox).where(inbox.state == "dead"))
+    age = None if oldest is None else (db.utcnow() - oldest).total_seconds()
+    return OutboxHealth(service=service, waiting=waiting, oldest_seconds=age, dead=dead or 0)
 
 
 def dumps(letter: dict[str, Any]) -> bytes:

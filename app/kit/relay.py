@@ -15,7 +15,7 @@ from typing import Any
 from flask import Flask, current_app
 from sqlalchemy.exc import DBAPIError
 
-from app.kit import db, interest, jobs, outbox, telemetry
+from app.kit import db, interest, jobs, metrics, outbox, telemetry
 from app.kit.errors import Temporary
 from app.kit.redis_client import RedisError, connect, redis
 from app.kit.rest import idempotency
@@ -40,6 +40,9 @@ def run(app: Flask) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    metrics.join(app.config)
+    if tells := metrics.serve(app):
+        threading.Thread(target=tells, name="metrics", daemon=True).start()
     waiting = connect(app.config["REDIS_URL"], reply_seconds=SWEEP_SECONDS + 3)
     with app.app_context():
         services = list(current_app.extensions["embudo_services"])

@@ -41,13 +41,12 @@ def init_requests(app: Flask) -> None:
         if started is None or request.path in QUIET or request.endpoint == "static":
             return response
         took = time.perf_counter() - started
-        route = request.url_rule.rule if request.url_rule is not None else "unknown"
-        telemetry.HTTP_REQUESTS.labels(request.method, route, response.status_code).inc()
-        telemetry.HTTP_SECONDS.labels(request.method, route).observe(took)
+        route = request.url_rule.rule if request.url_rule is not None else None
+        telemetry.note_request(request.method, route, response.status_code, took)
         log.info(
             "request",
             method=request.method,
-            route=route,
+            route=route or telemetry.NO_ROUTE,
             status=response.status_code,
             ms=round(took * 1000, 1),
         )

@@ -12,13 +12,15 @@ import re
 import sys
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import structlog
 from flask import Flask
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Histogram, disable_created_metrics
 
 from app.kit.context import REQUEST_ID
+from app.kit.errors import ProviderError
 
 HIDDEN_KEYS = re.compile(
     r"^(authorization|x-api-key|cookie|.*password.*|.*secret.*|.*token.*|api_key|.*signature.*|body|text|to|from|email|phone)$",
@@ -32,12 +34,71 @@ BEARER = re.compile(r"\b(Bearer|Basic)\s+[\w.~+/=-]{6,}", re.IGNORECASE)
 API_KEY = re.compile(r"\bemb_[\w-]{8,}")
 URL_PASSWORD = re.compile(r"(?<=://)([^/\s:@]*):([^/\s@]+)(?=@)")
 
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+"""Upper bounds of the classes that durations are counted in: from a cached page to the longest time-out of a call."""
+
+disable_created_metrics()  # a series per counter that says when it began; several processes have no such moment
+
 HTTP_REQUESTS = Counter("embudo_http_requests_total", "Answered requests", ["method", "route", "status"])
-HTTP_SECONDS = Histogram("embudo_http_request_duration_seconds", "Time to the answer", ["method", "route"])
+HTTP_SECONDS = Histogram(
+    "embudo_http_request_duration_seconds", "Seconds to the answer", ["method", "route"], buckets=SECONDS
+)
 JOBS = Counter("embudo_jobs_total", "Jobs run by workers", ["job", "outcome"])
-JOB_SECONDS = Histogram("embudo_job_duration_seconds", "Time a job ran", ["job"])
+JOB_SECONDS = Histogram("embudo_job_duration_seconds", "Seconds a job ran", ["job"], buckets=SECONDS)
 PROVIDER_CALLS = Counter("embudo_provider_calls_total", "Calls to providers", ["provider", "outcome"])
-PROVIDER_SECONDS = Histogram("embudo_provider_call_duration_seconds", "Time a provider took", ["provider"])
+PROVIDER_SECONDS = Histogram(
+    "embudo_provider_call_duration_seconds", "Seconds a provider took", ["provider"], buckets=SECONDS
+)
+CACHE_LOOKUPS = Counter("embudo_cache_lookups_total", "Look-ups in the cache", ["cache", "result"])
+COUNTED = (
+    HTTP_REQUESTS, HTTP_SECONDS, JOBS, JOB_SECONDS, PROVIDER_CALLS, PROVIDER_SECONDS, CACHE_LOOKUPS,
+)  # fmt: skip
+"""All that processes count. Each has labels, so none has a value before the first count (app.kit.metrics.shared)."""
+
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+"""What a request's method may be in a label; others are counted together, for anybody may invent some."""
+
+NO_ROUTE, OTHER_METHOD = "(none)", "(other)"
+"""Labels of requests for an address that does not exist, and by a method that we do not know."""
+
+
+def note_call(provider: str, outcome: str, seconds: float | None = None, *, times: int = 1) -> None:
+    """Count calls to a provider. outcome: ``ok``, or what the failure means (`outcome_of`); seconds: it took."""
+    PROVIDER_CALLS.labels(provider, outcome).inc(times)
+    if seconds is not None:
+        PROVIDER_SECONDS.labels(provider).observe(seconds)
+
+
+def outcome_of(error: Exception | None) -> str:
+    """The label for how a call ended, one of few: ok, temporary, rate_limited, permanent, misconfigured …"""
+    if error is None:
+        return "ok"
+    if not isinstance(error, ProviderError):
+        return "bug"
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(error).__name__).lower()
+
+
+@cache
+def _of_request(method: str, route: str, status: int) -> tuple[Any, Any]:
+    """The counter and the clock of such requests; to look a label up costs more than to count."""
+    return HTTP_REQUESTS.labels(method, route, status), HTTP_SECONDS.labels(method, route)
+
+
+def note_request(method: str, route: str | None, status: int, seconds: float) -> None:
+    """Count an answered request. route: the URL rule it matched, or None; seconds: to the answer."""
+    counter, clock = _of_request(method if method in METHODS else OTHER_METHOD, route or NO_ROUTE, status)
+    counter.inc()
+    clock.observe(seconds)
+
+
+@cache
+def _of_cache(name: str, result: str) -> Any:
+    return CACHE_LOOKUPS.labels(name, result)
+
+
+def note_lookup(name: str, result: str) -> None:
+    """Count a look-up in the cache. result: hit, miss or unavailable."""
+    _of_cache(name, result).inc()
 
 
 def masked(text: str) -> str:

@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any
@@ -23,7 +23,7 @@ from redis.exceptions import RedisError
 from rq import Queue, SimpleWorker
 from rq.serializers import JSONSerializer
 
-from app.kit import db, dead_letters, jobs, telemetry
+from app.kit import db, dead_letters, jobs, metrics, telemetry
 from app.kit.redis_client import connect
 
 WORKER_TTL = 60
@@ -40,12 +40,18 @@ log = telemetry.get_logger("worker")
 
 @dataclass(frozen=True, kw_only=True)
 class _Part:
-    """What a child does: drains these RQ queues, or takes these services' events from the broker."""
+    """What a child does: drains these RQ queues, or takes these services' events from the broker, or tells metrics.
 
-    queues: tuple[str, ...]
+    It is a child that tells them, because the parent forks and so may have no threads.
+    """
+
+    queues: tuple[str, ...] = ()
     consumes: bool = False
+    tells: Callable[[], None] | None = None
 
     def __str__(self) -> str:
+        if self.tells:
+            return "metrics"
         return ("events: " if self.consumes else "") + ", ".join(self.queues)
 
 
@@ -82,6 +88,9 @@ def run(app: Flask, names: Sequence[str]) -> None:
     parts = [_Part(queues=tuple(group)) for group in _groups(queues, patient, app.config["WORKER_PROCESSES"])]
     if app.config["EVENTS_BROKER_URL"] and (listeners := _listeners(app, queues)):
         parts.append(_Part(queues=tuple(listeners), consumes=True))
+    metrics.join(app.config)
+    if tells := metrics.serve(app):
+        parts.append(_Part(tells=tells))
     db.dispose_engines(app)
     gc.collect()
     gc.freeze()  # the collector would write into pages that the children share with us
@@ -155,7 +164,10 @@ def _start(app: Flask, part: _Part) -> int:
             signal.SIGINT, signal.SIG_IGN
         )  # the parent tells us; a terminal's Ctrl-C reaches everybody
         db.dispose_engines(app, close=False)
-        if part.consumes:
+        if part.tells:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            part.tells()
+        elif part.consumes:
             from app.kit import broker  # who has no broker does not load its client
 
             app.extensions["embudo_redis"] = connect(app.config["REDIS_URL"])

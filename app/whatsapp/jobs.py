@@ -18,7 +18,7 @@ from app.kit.db import db, transaction, utcnow
 from app.kit.errors import ProviderError, Unknown
 from app.kit.jobs import Job, answering, ring
 from app.kit.resilience import breaker
-from app.kit.telemetry import PROVIDER_CALLS, PROVIDER_SECONDS, get_logger
+from app.kit.telemetry import get_logger, note_call, outcome_of
 from app.whatsapp.commands import intake, sending, states, talk
 from app.whatsapp.providers import SENDERS, Accepted
 from app.whatsapp.queries import inbound
@@ -174,14 +174,14 @@ def _call(app: Flask, errand: sending.Errand) -> Accepted | ProviderError:
     sender = SENDERS[errand.provider]
     if errand.provider == "simulator":
         return sender.send(errand.outgoing, errand.credentials)
-    outcome = "accepted"
+    outcome = "ok"
     started = time.perf_counter()
     with app.app_context():
         try:
             with breaker(f"whatsapp:{errand.channel_id}"):
                 return sender.send(errand.outgoing, errand.credentials)
         except ProviderError as error:
-            outcome = type(error).__name__.lower()
+            outcome = outcome_of(error)
             log.warning(
                 "message not accepted", message_id=errand.message_id, outcome=outcome, code=error.code
             )
@@ -191,8 +191,8 @@ def _call(app: Flask, errand: sending.Errand) -> Accepted | ProviderError:
             log.exception("sender failed", message_id=errand.message_id, provider=errand.provider)
             return Unknown(f"The adapter failed ({type(error).__name__}).")
         finally:
-            PROVIDER_CALLS.labels(provider=errand.provider, outcome=outcome).inc()
-            PROVIDER_SECONDS.labels(provider=errand.provider).observe(time.perf_counter() - started)
+            tried = outcome != "breaker_open"
+            note_call(errand.provider, outcome, time.perf_counter() - started if tried else None)
 
 
 def sending_due() -> bool:

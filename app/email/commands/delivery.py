@@ -210,7 +210,7 @@ def record(results: Sequence[Result], *, provider: str) -> None:
         _record_error(row, result.error, now, provider)
         if result.no_such_mailbox:
             suppress(row.to_ascii, ALL, HARD_BOUNCE, message_id=row.id)
-        telemetry.PROVIDER_CALLS.labels(provider=f"mail_{provider}", outcome=row.status).inc()
+        telemetry.note_call(f"mail_{provider}", telemetry.outcome_of(result.error))
 
 
 def _record_accepted(results: Sequence[Result], now: datetime, provider: str) -> None:
@@ -236,7 +236,7 @@ def _record_accepted(results: Sequence[Result], now: datetime, provider: str) ->
     outbox.publish_all(
         [EmailSent(message_id=row.id, lead_id=row.lead_id, template=row.template) for row in rows]
     )
-    telemetry.PROVIDER_CALLS.labels(provider=f"mail_{provider}", outcome=SENT).inc(len(rows))
+    telemetry.note_call(f"mail_{provider}", telemetry.outcome_of(None), times=len(rows))
 
 
 def mark_sent(row: Message, at: datetime) -> None:

@@ -148,7 +148,6 @@ def _apply(event: Told, message: Message, provider: str) -> None:
     advanced = before is None or KINDS.index(event.kind) > KINDS.index(before)
     if advanced and event.kind != words.UNSUBSCRIBED:
         message.delivery = event.kind
-    telemetry.PROVIDER_CALLS.labels(provider=f"mail_{provider}", outcome=event.kind).inc()
     log.info("email feedback", message_id=message.id, kind=event.kind, reason=event.reason)
     _suppress(event, message)
     _tell(event, message, advanced=advanced)

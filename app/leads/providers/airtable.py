@@ -263,23 +263,22 @@ def _call(work: Callable[[], T]) -> T:
         return work()
     except requests.HTTPError as error:
         failure = _meaning(error)
-        outcome = type(failure).__name__.lower()
+        outcome = telemetry.outcome_of(failure)
         raise failure from None
     except requests.exceptions.JSONDecodeError:
-        outcome = "unreadable"
+        outcome = "unknown"
         raise Unknown("Airtable's answer could not be read.", code="unreadable") from None
     except requests.RequestException as error:
         failure = http.failure(error, "Airtable")
-        outcome = type(failure).__name__.lower()
+        outcome = telemetry.outcome_of(failure)
         raise failure from None
     except (KeyError, TypeError, ValueError) as error:
-        outcome = "unreadable"
+        outcome = "unknown"
         raise Unknown(
             f"Airtable's answer could not be read ({type(error).__name__}).", code="unreadable"
         ) from None
     finally:
-        telemetry.PROVIDER_CALLS.labels(provider="airtable", outcome=outcome).inc()
-        telemetry.PROVIDER_SECONDS.labels(provider="airtable").observe(time.perf_counter() - started)
+        telemetry.note_call("airtable", outcome, time.perf_counter() - started)
 
 
 def _meaning(error: requests.HTTPError) -> ProviderError:

@@ -97,6 +97,13 @@ def has_due_links(now: datetime) -> ColumnElement[bool]:
     return exists().where(AirtableLink.connection_id == AirtableConnection.id, AirtableLink.due_at <= now)
 
 
+def link_is_due(now: datetime) -> tuple[ColumnElement[bool], ...]:
+    """Conditions of the leads that could be written, or told where they belong, now."""
+    usable = select(AirtableConnection.id).where(ready(now), free(now))
+    whose = AirtableLink.connection_id
+    return AirtableLink.due_at <= now, or_(whose.is_(None), whose.in_(usable))
+
+
 def push_is_due() -> bool:
     """Whether any lead waits to be written, or to be told where it belongs."""
     now = utcnow()

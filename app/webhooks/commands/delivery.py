@@ -228,8 +228,7 @@ def _change(row: Any, outcome: Outcome, now: datetime) -> dict[str, Any]:
     else:
         wait = max(backoff(tries, RETRY_SECONDS), outcome.retry_after or 0.0)
         change["next_attempt_at"] = now + timedelta(seconds=wait)
-    telemetry.PROVIDER_CALLS.labels(provider="webhook", outcome=outcome.error or "delivered").inc()
-    telemetry.PROVIDER_SECONDS.labels(provider="webhook").observe(outcome.latency_ms / 1000)
+    telemetry.note_call("webhook", outcome.error or "ok", outcome.latency_ms / 1000)
     return change
 
 

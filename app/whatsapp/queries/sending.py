@@ -24,7 +24,7 @@ class Head:
     credentials: bytes | None = field(repr=False)
 
 
-def _lane_is_due(now: Any) -> tuple[Any, ...]:
+def lane_is_due(now: Any) -> tuple[Any, ...]:
     """Conditions on Contact: it has something to send, nobody has it in hand, and its channel is not held back."""
     held = select(Channel.id).where(or_(Channel.held_until > now, Channel.active.is_(False)))
     free = or_(Contact.claimed_until.is_(None), Contact.claimed_until < now)
@@ -34,7 +34,7 @@ def _lane_is_due(now: Any) -> tuple[Any, ...]:
 def _claim() -> Any:
     due = (
         select(Contact.id)
-        .where(*_lane_is_due(NOW))
+        .where(*lane_is_due(NOW))
         .order_by(Contact.next_send_at, Contact.id)
         .limit(bindparam("limit", type_=Integer))
         .with_for_update(skip_locked=True, key_share=True)
@@ -90,7 +90,7 @@ _MESSAGES = (
     )
     .execution_options(populate_existing=True)
 )
-_ANY_DUE = select(Contact.id).where(*_lane_is_due(NOW)).limit(1)
+_ANY_DUE = select(Contact.id).where(*lane_is_due(NOW)).limit(1)
 
 
 def any_due(now: datetime) -> bool:
