@@ -12,7 +12,7 @@ from flask_appbuilder import AppBuilder, Model
 from flask_appbuilder.security.sqla import models as _tables  # noqa: F401 (declares the ab_ tables on Model)
 from flask_wtf import CSRFProtect
 
-from app.admin import api_docs, api_keys, dead_letters, home
+from app.admin import api_docs, api_keys, dead_letters, home, status
 from app.admin.assets import init_assets
 from app.admin.headers import init_headers
 from app.admin.language import compile_catalogues, init_language
@@ -80,5 +80,6 @@ def init_admin(app: Flask) -> AppBuilder:
     home.init_home(app, appbuilder._indexview)
     add_screen(appbuilder, api_keys.ApiKeyView)
     add_screen(appbuilder, dead_letters.DeadLetterView)
+    add_screen(appbuilder, status.StatusView)
     add_screen(appbuilder, api_docs.ApiDocsView)
     return appbuilder

@@ -89,11 +89,12 @@ class State:
 
 @dataclass(frozen=True, kw_only=True)
 class Health:
-    """A part whose state is shown; state() must be quick and may raise."""
+    """A part whose state is shown; state() must be quick and may raise. endpoint: the page that says more."""
 
     key: str
     label: Any
     state: Callable[[], State]
+    endpoint: str = ""
     position: int = 100
 
 
@@ -221,10 +222,25 @@ def health() -> list[dict[str, Any]]:
     for box in _ask("outbox", outbox.health, []):
         rows.append((gettext("Events of %(name)s", name=box.service), _outbox_state(box)))
     rows += [(gettext("Message broker"), _broker_state())] if current_app.config["EVENTS_BROKER_URL"] else []
+    told = [{"label": label, "level": state.level, "text": str(state.text)} for label, state in rows]
+    return told + [{name: row[name] for name in ("label", "level", "text")} for row in reported()]
+
+
+def reported() -> list[dict[str, str]]:
+    """What services report of themselves: label, level, sentence, and the endpoint of the page that says more."""
+    unknown = State("error", gettext("Cannot say now."))
+    found = []
     for part in _parts(Health):
-        unknown = State("error", gettext("Cannot say now."))
-        rows.append((str(part.label), _ask(part.key, part.state, unknown)))
-    return [{"label": label, "level": state.level, "text": str(state.text)} for label, state in rows]
+        state = _ask(part.key, part.state, unknown)
+        found.append(
+            {
+                "label": str(part.label),
+                "level": state.level,
+                "text": str(state.text),
+                "endpoint": part.endpoint,
+            }
+        )
+    return found
 
 
 def _queue_state(queue: jobs.QueueHealth) -> State:

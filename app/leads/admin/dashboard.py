@@ -125,7 +125,13 @@ def add_to_home(appbuilder: Any) -> None:
             position=60,
             quiet=True,
         ),
-        home.Health(key="airtable", label="Airtable", state=_airtable_state, position=60),
+        home.Health(
+            key="airtable",
+            label="Airtable",
+            state=_airtable_state,
+            endpoint="AirtableView.index",
+            position=60,
+        ),
         home.Chart(
             key="leads_by_stage",
             title=_l("Leads by stage"),

@@ -48,5 +48,7 @@ def add_to_home(appbuilder: Any) -> None:
             position=92,
             quiet=True,
         ),
-        home.Health(key="webhooks", label=_l("Webhooks"), state=_state, position=60),
+        home.Health(
+            key="webhooks", label=_l("Webhooks"), state=_state, endpoint="DeliveryView.list", position=60
+        ),
     )

@@ -117,5 +117,11 @@ def add_to_home(appbuilder: Any) -> None:
             permission="Channels",
             position=40,
         ),
-        home.Health(key="channels", label=_l("WhatsApp channels"), state=_channel_health, position=30),
+        home.Health(
+            key="channels",
+            label=_l("WhatsApp channels"),
+            state=_channel_health,
+            endpoint="ChannelView.list",
+            position=30,
+        ),
     )

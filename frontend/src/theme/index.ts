@@ -5,10 +5,11 @@ import "./admin.css";
 import "./parts.css";
 import { startForms } from "./forms";
 import { startLists } from "./lists";
-import { startLive } from "./live";
+import { startFresh, startLive } from "./live";
 import { startShell } from "./shell";
 
 startShell();
 startLists();
 startForms();
 startLive();
+startFresh();

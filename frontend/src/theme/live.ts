@@ -1,4 +1,4 @@
-/** The home page keeps its numbers fresh while somebody looks at it. */
+/** The home page keeps its numbers fresh, and the status page all of it, while somebody looks at it. */
 import { one } from "./dom";
 
 const EVERY_MS = 10_000;
@@ -21,6 +21,27 @@ export function startLive(): void {
       show(page, (await response.json()) as Live);
     } catch {
       // The next round tries again; old numbers are better than an error.
+    }
+  };
+  setInterval(() => void refresh(), EVERY_MS);
+  document.addEventListener("visibilitychange", () => void refresh());
+}
+
+/** A part of a page that the server renders anew. */
+export function startFresh(): void {
+  const part = one("[data-fresh]");
+  const url = part?.dataset.fresh;
+  if (!part || !url) return;
+  const refresh = async (): Promise<void> => {
+    // Who has a link in there under their fingers keeps it.
+    if (document.hidden || part.contains(document.activeElement)) return;
+    try {
+      const response = await fetch(url, { headers: { Accept: "text/html" }, signal: AbortSignal.timeout(8_000) });
+      if (!response.ok || response.redirected) return;
+      const body = new DOMParser().parseFromString(await response.text(), "text/html").body;
+      if (body.textContent !== part.textContent) part.replaceChildren(...body.childNodes);
+    } catch {
+      // As above.
     }
   };
   setInterval(() => void refresh(), EVERY_MS);
