@@ -61,7 +61,7 @@ class _Numbers:
             for family in state.families()
         }
 
-    def of(self, name: str) -> list[tuple[Mapping[str, str], float]]:
+    def of(self, name: str) -> Sequence[tuple[Mapping[str, str], float]]:
         """(labels, value) of a gauge; empty when its part could not be read."""
         return self._found.get(f"embudo_{name}", [])
 

@@ -105,20 +105,21 @@ def _text(*gauges: Collector) -> bytes:
     return generate_latest(registry)
 
 
+def _counted() -> Iterable[Metric]:
+    folder = shared.folder()
+    if folder is None:
+        return [metric for counter in telemetry.COUNTED for metric in counter.collect()]
+    files = [str(file) for file in Path(folder).glob("*.db")]
+    merged: Iterable[Metric] = MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]
+    return merged
+
+
 class _Counters(Collector):
     """The counters of this process, or of all that share its folder."""
 
     def collect(self) -> Iterator[Metric]:
         """One family per counter, also for those that nothing was counted of."""
-        folder = shared.folder()
-        found = {
-            metric.name: metric
-            for metric in (
-                MultiProcessCollector.merge([str(file) for file in Path(folder).glob("*.db")])
-                if folder
-                else (metric for counted in telemetry.COUNTED for metric in counted.collect())
-            )
-        }
+        found = {metric.name: metric for metric in _counted()}
         for counted in telemetry.COUNTED:
             (empty,) = counted.describe()
             yield found.get(empty.name, empty)

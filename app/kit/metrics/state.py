@@ -14,7 +14,7 @@ from typing import Any
 
 from flask import Flask, current_app
 from prometheus_client.core import GaugeMetricFamily
-from sqlalchemy import ColumnElement, func, select, text
+from sqlalchemy import func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.kit import db, telemetry
@@ -87,7 +87,8 @@ def init_metrics(app: Flask, parts: Iterable[Part]) -> None:
     """Tell the app what to ask, beside what the kit itself asks."""
     from app.kit.metrics import own  # it declares its parts with what is above
 
-    app.extensions["embudo_metrics"] = _State((*own.parts(app.extensions["embudo_services"]), *parts))
+    state = app.extensions["embudo_metrics"] = _State((*own.parts(app.extensions["embudo_services"]), *parts))
+    app.extensions.setdefault("embudo_process_caches", []).append(state.forget)
 
 
 class _State:
@@ -98,6 +99,10 @@ class _State:
         self.lock = threading.Lock()
         self.until = 0.0
         self.kept: list[GaugeMetricFamily] = []
+
+    def forget(self) -> None:
+        """Ask anew at the next scrape."""
+        self.until = 0.0
 
 
 def families() -> list[GaugeMetricFamily]:
@@ -177,7 +182,7 @@ def _read(part: Part) -> list[Sample]:
         return list(part.read())
 
 
-def due_part(service: str, work: Mapping[str, Callable[[datetime], tuple[ColumnElement[Any], Any]]]) -> Part:
+def due_part(service: str, work: Mapping[str, Callable[[datetime], tuple[Any, tuple[Any, ...]]]]) -> Part:
     """The part that counts a service's due rows.
 
     work: per kind of work, a function of the time now that gives (column saying since when a row is due, conditions
