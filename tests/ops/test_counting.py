@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -75,17 +75,20 @@ class Process:
         return [child.pid for child in psutil.Process(self.process.pid).children()]
 
     def stop(self) -> None:
-        """End it."""
-        self.process.send_signal(signal.SIGTERM)
+        """End it, if it has not ended."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
         self.process.wait(40)
 
 
 @pytest.fixture
 def web(tmp_path: Path) -> Iterator[Process]:
     made = Process(tmp_path, "-m", "gunicorn", "-c", "deploy/gunicorn.conf.py", WEB_CONCURRENCY="2")
-    wait_for(lambda: made.answers("/healthz"), "the web listens")
-    yield made
-    made.stop()
+    try:
+        wait_for(lambda: made.answers("/healthz"), "the web listens")
+        yield made
+    finally:
+        made.stop()
 
 
 def test_no_request_is_lost_or_counted_twice_when_workers_are_killed(web: Process, tmp_path: Path) -> None:
@@ -106,12 +109,25 @@ def test_no_request_is_lost_or_counted_twice_when_workers_are_killed(web: Proces
     assert len(list(files.glob("counter_*.db"))) <= 3
 
 
-def test_a_fresh_start_begins_at_zero_but_not_under_somebody_who_counts(tmp_path: Path) -> None:
-    def start() -> Process:
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[[], Process]]:
+    """Starts webs that share an instance folder; all are ended, also when the test fails."""
+    begun: list[Process] = []
+
+    def begin() -> Process:
         made = Process(tmp_path, "-m", "gunicorn", "-c", "deploy/gunicorn.conf.py", WEB_CONCURRENCY="1")
+        begun.append(made)
         wait_for(lambda: made.answers("/healthz"), "the web listens")
         return made
 
+    yield begin
+    for made in begun:
+        made.stop()
+
+
+def test_a_fresh_start_begins_at_zero_but_not_under_somebody_who_counts(
+    start: Callable[[], Process],
+) -> None:
     first = start()
     first.ask("/openapi.json")
     second = start()
@@ -119,9 +135,7 @@ def test_a_fresh_start_begins_at_zero_but_not_under_somebody_who_counts(tmp_path
     first.stop()
     assert second.counted("/openapi.json") == 1
     second.stop()
-    third = start()
-    assert third.counted("/openapi.json") == 0
-    third.stop()
+    assert start().counted("/openapi.json") == 0
 
 
 def test_worker_and_relay_tell_their_counters_on_a_port_of_their_own(tmp_path: Path, redis_url: str) -> None:
