@@ -47,8 +47,9 @@ ROLE_SCOPES: Mapping[str, frozenset[str]] = {
 }  # fmt: skip
 """What each role may do. A seller is limited to their own leads besides (Principal.own_only)."""
 
-KEY_CACHE_SECONDS = 10.0
-"""How long a process trusts a key it has looked up: the longest a revoked key goes on."""
+KEY_CACHE_SECONDS = 1.0
+"""How long a process trusts a key it has looked up: the longest a revoked key goes on. One second costs a busy process
+one indexed lookup a second, and whoever revokes a leaked key may believe it."""
 
 USED_EVERY_SECONDS = 60
 """`last_used_at` is written at most this often."""
