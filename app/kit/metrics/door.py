@@ -6,6 +6,7 @@ It tells how much is sold to whom at what pace, so it asks for a token; and with
 from __future__ import annotations
 
 import hmac
+import socket
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -141,6 +142,8 @@ class _Server(ThreadingMixIn, WSGIServer):
 
     def server_bind(self) -> None:
         """Bind without asking the DNS for the host's name, which WSGIServer wants to know."""
+        # A process that was killed leaves connections behind; who takes its place must not wait a minute for the port.
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind(self.server_address)
         self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
         self.setup_environ()
