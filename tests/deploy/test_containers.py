@@ -27,7 +27,8 @@ OURS = {name: part for name, part in RUNNING.items() if "build" in part}
 PORTS = {"whatsapp": 8081, "leads": 8082, "email": 8083, "webhooks": 8084}
 """As the specification's own compose file; webhooks follows."""
 
-SET = {"SECRET_KEY": "s" * 40, "ADMIN_PASSWORD": "a" * 20, "POSTGRES_PASSWORD": "p", "RABBITMQ_PASSWORD": "r"}
+SET = {"SECRET_KEY": "s" * 40, "ADMIN_PASSWORD": "a" * 20, "POSTGRES_PASSWORD": "p", "RABBITMQ_PASSWORD": "r",
+       "METRICS_TOKEN": "m" * 24}  # fmt: skip
 HEALTH = runpy.run_path(str(ROOT / "deploy/docker/healthcheck.py"))
 
 
@@ -42,9 +43,11 @@ def interpolated(value: str) -> str:
     def replace(found: re.Match[str]) -> str:
         if found[0] == "$$":
             return "$"
+        if found[2] == ":+":
+            return found[3] if SET.get(found[1]) else ""
         return SET.get(found[1]) or (found[3] if found[2] == ":-" else "")
 
-    return re.sub(r"\$\$|\$\{(\w+)(?:(:-|:\?)([^}]*))?\}", replace, value)
+    return re.sub(r"\$\$|\$\{(\w+)(?:(:-|:\?|:\+)([^}]*))?\}", replace, value)
 
 
 def environment(part: dict[str, Any]) -> dict[str, str]:
@@ -99,9 +102,41 @@ def test_every_container_is_limited_watched_and_named_by_a_version(name: str) ->
     if part["restart"] != "no":
         assert part["healthcheck"]["test"][0] == "CMD"
     if part not in OURS.values():
-        assert re.search(r":\d", part["image"]), "a tag that says which version"
+        assert re.search(r":v?\d", part["image"]), "a tag that says which version"
     # Nothing but this machine reaches what has no password of its own.
     assert all(port.startswith("127.0.0.1:") for port in part.get("ports", []))
+
+
+WATCHING = {name: part for name, part in RUNNING.items() if part.get("profiles") == ["observability"]}
+
+
+def test_who_watches_may_write_only_its_own_data_and_is_root_only_where_a_comment_says_why() -> None:
+    assert set(WATCHING) == {"prometheus", "alertmanager", "grafana", "loki", "alloy"}
+    for name, part in WATCHING.items():
+        assert part["read_only"] is True
+        assert part["cap_drop"] == ["ALL"]
+        assert (part["user"] == "0:0") is (name == "alloy")
+        for volume in part["volumes"]:
+            source, target, *mode = interpolated(volume).split(":")
+            assert mode == ["ro"] or source in COMPOSE["volumes"], volume
+            assert target.startswith("/")
+            assert not source.startswith("./") or (ROOT / source).exists(), volume
+
+
+@pytest.mark.parametrize("shape", ["monolith", "services"])
+def test_prometheus_asks_every_process_of_a_shape_where_it_listens(shape: str) -> None:
+    asked_at = {
+        job: {(target, group["labels"]["service"]) for group in groups for target in group["targets"]}
+        for job in ("web", "worker", "relay")
+        for groups in [yaml.safe_load((ROOT / f"deploy/prometheus/targets/{shape}/{job}.yml").read_text())]
+    }
+    there: dict[str, set[tuple[str, str]]] = {"web": set(), "worker": set(), "relay": set()}
+    for name, part in OURS.items():
+        if part["profiles"] == [shape] and part["restart"] != "no":
+            given = environment(part)
+            port = given["PORT"] if part["command"] == ["web"] else given["METRICS_PORT"]
+            there[part["command"][0]].add((f"{name}:{port}", given.get("SERVICES") or "all"))
+    assert asked_at == there
 
 
 def test_both_shapes_run_the_whole_procfile() -> None:
