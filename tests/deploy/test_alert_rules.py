@@ -127,9 +127,7 @@ def test_alertmanager_accepts_what_is_filled_in(environ: dict[str, str], tmp_pat
     assert ("smtp_auth_username" in document["global"]) is bool(environ.get("ALERT_SMTP_USER"))
 
 
-@pytest.mark.parametrize(
-    "environ", [{"ALERT_SMTP": "mail:587"}, {"ALERT_PAGE_URL": "http://a/@ALERT_SMTP@"}]
-)
+@pytest.mark.parametrize("environ", [{"ALERT_SMTP": "mail:587"}, {"ALERT_PAGE_URL": "http://a/@ALERT_SMTP@"}])
 def test_a_setting_that_is_missing_or_cannot_be_is_named(environ: dict[str, str], tmp_path: Path) -> None:
     with pytest.raises(subprocess.CalledProcessError) as refused:
         filled(tmp_path, **environ)

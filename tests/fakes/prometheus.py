@@ -45,7 +45,9 @@ class Pager(LoopbackServer):
         self.told: list[tuple[str, dict[str, Any], float]] = []
 
     def handle(self, request: Received) -> Answer:
-        """Thank you."""
+        """Thank you. Whatever is posted elsewhere is no alert."""
+        if request.path not in ("/page", "/ticket", "/heartbeat"):
+            return Answer(body={})
         self.told += [(request.path, alert, request.at) for alert in request.json["alerts"]]
         return Answer(body={})
 
@@ -104,9 +106,7 @@ class Watch:
         )
         try:
             await_url(f"{self.url}/-/ready", self.folder / "prometheus.log")
-            await_url(
-                f"http://127.0.0.1:{self.alertmanager_port}/-/ready", self.folder / "alertmanager.log"
-            )
+            await_url(f"http://127.0.0.1:{self.alertmanager_port}/-/ready", self.folder / "alertmanager.log")
         except BaseException:
             self.__exit__()
             raise

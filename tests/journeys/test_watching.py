@@ -54,6 +54,7 @@ def made(
             twilio=twilio,
             mail=mail,
             METRICS_TOKEN=TOKEN,
+            WEBHOOKS_ALLOW_PRIVATE="127.0.0.1",
         ) as running,
         Pager() as pager,
     ):
@@ -132,12 +133,15 @@ def test_after_a_conversation_no_panel_is_empty_and_every_rule_can_be_evaluated(
 ) -> None:
     running, watch = made
     running.start()
+    hook = {"url": f"{watch.pager.url}/hook", "events": ["lead.*"]}
+    running.api("webhooks", "/webhooks", hook)
     somebody = Person(running, "meta")
     for count, turn in zip((2, 3, 4, 5, 6, 7, 8, 9), somebody.turns(), strict=True):
         assert turn().status == 200
         somebody.await_replies(count)
     somebody.await_mail()
     running.settle()
+    assert somebody.leads()
 
     queries = [
         (f"{file}: {panel['title']}", expression(target["expr"]))
