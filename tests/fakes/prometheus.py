@@ -135,6 +135,21 @@ class Watch:
         """The loaded rules with their health."""
         return [rule for group in self._get("rules")["groups"] for rule in group["rules"]]
 
+    def send(self, *alerts: Mapping[str, str]) -> None:
+        """Have Alertmanager told of alerts with these labels, as a Prometheus elsewhere would."""
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.alertmanager_port}/api/v2/alerts",
+            data=json.dumps([{"labels": labels} for labels in alerts]).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        urllib.request.urlopen(request, timeout=20).close()  # noqa: S310
+
+    def states(self, installation: str) -> dict[str, str]:
+        """Alert name → active or suppressed (or unprocessed), of an installation, as Alertmanager sees it."""
+        url = f"http://127.0.0.1:{self.alertmanager_port}/api/v2/alerts?filter=installation%3D{installation}"
+        with urllib.request.urlopen(url, timeout=20) as answer:
+            return {item["labels"]["alertname"]: item["status"]["state"] for item in json.load(answer)}
+
     def _get(self, path: str, **query: str) -> Any:
         url = f"{self.url}/api/v1/{path}?{urllib.parse.urlencode(query)}"
         with urllib.request.urlopen(url, timeout=20) as answer:  # noqa: S310

@@ -113,6 +113,38 @@ def test_somebody_is_told_within_the_promised_time_that_a_process_was_killed_and
     assert alive[0][0] == "/heartbeat"
 
 
+@pytest.mark.parametrize(
+    ("cause", "consequences", "others"),
+    [
+        (
+            {"alertname": "ServiceInactive", "job": "worker", "service": "leads"},
+            ["QueueWithoutWorkers", "QueueStalled"],
+            ["DeadLettersWaiting", "ServerErrors"],
+        ),
+        ({"alertname": "ServiceInactive", "job": "web", "service": "leads"}, [], ["QueueWithoutWorkers"]),
+        ({"alertname": "ServiceInactive", "job": "worker", "service": "email"}, [], ["QueueWithoutWorkers"]),
+        (
+            {"alertname": "ServiceInactive", "job": "relay", "service": "all"},
+            ["RelaySilent", "OutboxOld"],
+            [],
+        ),
+        ({"alertname": "RedisDown", "service": "all"}, ["QueueStalled", "RelaySilent"], ["DatabaseDown"]),
+        ({"alertname": "DatabaseDown", "service": "leads"}, ["ServerErrors", "OutboxOld"], ["RedisDown"]),
+    ],
+)
+def test_who_hears_of_a_cause_does_not_hear_of_what_follows_from_it(
+    made: tuple[Installation, Watch], cause: dict[str, str], consequences: list[str], others: list[str]
+) -> None:
+    _, watch = made
+    elsewhere = "-".join(["elsewhere", *cause.values()])
+    sent = [cause, *({"alertname": name, "service": "leads"} for name in [*consequences, *others])]
+    watch.send(*({**labels, "installation": elsewhere, "severity": "page"} for labels in sent))
+    wanted = dict.fromkeys([cause["alertname"], *others], "active") | dict.fromkeys(
+        consequences, "suppressed"
+    )
+    wait_for(lambda: watch.states(elsewhere) == wanted, f"{wanted}; it is {watch.states(elsewhere)}")
+
+
 def panels() -> Iterator[tuple[str, dict[str, Any]]]:
     """Every panel of every dashboard, with the dashboard's file."""
     for file in sorted((DEPLOY / "grafana/dashboards").glob("*.json")):
