@@ -15,6 +15,7 @@ PARTS = {
     "postgresql": ("EMBUDO_TEST_DATABASE", "the tests that need PostgreSQL"),
     "rabbitmq": ("EMBUDO_TEST_BROKER", "the tests that need RabbitMQ"),
     "gateway": ("EMBUDO_TEST_GATEWAY", "the tests that need NGINX"),
+    "kubernetes": ("EMBUDO_TEST_KUBERNETES", "the tests that need kubectl"),
     "browser": ("EMBUDO_TEST_BROWSER", "the tests in a real browser (make browser)"),
 }
 """Marker → the variable that switches its tests on, and what they are."""
