@@ -20,6 +20,7 @@ import yaml
 
 from app.kit import gateway, work
 from app.services import SERVICES, routes
+from config import Config
 from tests.journeys.processes import ROOT
 from tests.ops.test_config import Recording
 
@@ -243,8 +244,6 @@ def test_a_secret_file_holds_names_and_no_value() -> None:
 @every_overlay
 def test_processes_are_told_only_what_is_read(overlay: str) -> None:
     recording = Recording({"EMBUDO_INSTANCE": "/tmp/embudo-nowhere", "SECRET_KEY": "s" * 40})
-    from config import Config
-
     Config.from_env(recording)
     known = recording.asked | BY_PROCESS
     for item in of(overlay, "ConfigMap"):

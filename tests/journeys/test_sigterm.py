@@ -111,9 +111,11 @@ def test_the_web_ends_under_load_and_keeps_all_that_it_acknowledged(
     assert set(refused) <= {"ConnectionRefusedError", "ConnectionResetError"}
     made.start()
     made.settle()
-    ids = ", ".join(f"'{id_}'" for id_ in acknowledged)
-    stored = made.number("whatsapp", f"SELECT count(*) FROM whatsapp_message WHERE provider_id IN ({ids})")
-    assert stored == len(acknowledged)
+    stored = made.column(
+        "whatsapp",
+        "SELECT provider_id FROM whatsapp_message WHERE direction = 'in' AND provider_id LIKE 'wamid.in.%'",
+    )
+    assert acknowledged <= stored
 
 
 @told
