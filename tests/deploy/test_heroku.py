@@ -343,7 +343,8 @@ def test_dynos_end_when_everybody_is_told_twice_and_start_from_an_empty_disk(
     assert app.post("/message", *hook(3)) == 200
     wait_for(lambda: len([item for item in meta.accepted if item.to.endswith("2000003")]) == 2, "two replies")
     assert len([item for item in meta.accepted if item.to.endswith("2000002")]) == 2
-    left = {path.name for disk in app.folder.glob("disk-*") for path in disk.rglob("*") if path.is_file()}
+    disks = [path for disk in app.folder.glob("disk-*") for path in disk.rglob("*") if path.is_file()]
+    left = {path.name for path in disks if path.parent.name != "metrics"}  # counters may begin anew
     assert left <= {"setup.lock"}, "state that the next start would miss"
 
 
