@@ -143,7 +143,7 @@ CUSTOM: dict[str, Resource] = {
                 "items": {
                     "additionalProperties": False, "required": ["port"],
                     "properties": {
-                        "port": {"type": "string"}, "path": {"type": "string"}, "interval": {"pattern": "s$"},
+                        "port": {"type": "string"}, "honorLabels": {"const": True}, "path": {"type": "string"}, "interval": {"pattern": "s$"},
                         "scrapeTimeout": {"pattern": "s$"}, "authorization": {"required": ["credentials"]},
                         "relabelings": {"items": {"required": ["sourceLabels", "targetLabel"]}},
                     },
