@@ -131,7 +131,8 @@ def test_a_worker_that_is_told_to_end_finishes_what_the_provider_has_in_hand(
     somebody.await_replies(1)
     children = worker.children()
     worker.terminate(everybody=everybody)
-    wait_for(lambda: any(gone(child.pid) for child in children), "the children without work end")
+    if len(children) > 1:  # a service with one queue has one child
+        wait_for(lambda: any(gone(child.pid) for child in children), "the children without work end")
     if everybody:
         time.sleep(1.2)  # RQ takes a signal that comes within a second for the same one
         worker.terminate(everybody=True)
