@@ -16,6 +16,7 @@ PARTS = {
     "rabbitmq": ("EMBUDO_TEST_BROKER", "the tests that need RabbitMQ"),
     "gateway": ("EMBUDO_TEST_GATEWAY", "the tests that need NGINX"),
     "prometheus": ("EMBUDO_TEST_PROMETHEUS", "the tests that need Prometheus and Alertmanager"),
+    "kubernetes": ("EMBUDO_TEST_KUBERNETES", "the tests that need kubectl"),
     "browser": ("EMBUDO_TEST_BROWSER", "the tests in a real browser (make browser)"),
 }
 """Marker → the variable that switches its tests on, and what they are."""

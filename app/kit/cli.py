@@ -115,7 +115,7 @@ def reset_password(username: str) -> None:
 
 
 @ops.command("gateway")
-@click.option("--write", is_flag=True, help="renew the routing in deploy/gateway instead of printing")
+@click.option("--write", is_flag=True, help="renew the routing in deploy/ instead of printing")
 @with_appcontext
 def gateway_(write: bool) -> None:
     """Print the gateway's nginx.conf for the upstreams in the environment (deploy/gateway/gateway.env)."""

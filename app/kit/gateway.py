@@ -14,6 +14,15 @@ from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parents[2] / "deploy" / "gateway"
 NGINX, KONG, DEFAULTS = FOLDER / "nginx.conf.template", FOLDER / "kong.yaml", FOLDER / "gateway.env"
+KUBERNETES = FOLDER.parent / "kubernetes"
+INGRESS = KUBERNETES / "overlays" / "services" / "ingress.yaml"
+HTTP_ROUTES = KUBERNETES / "components" / "gateway-api" / "routes.yaml"
+
+INSIDE_ONLY = ("/metrics", "/internal", "/readyz")
+"""Beginnings of paths that no gateway lets through: metrics, and the readiness of single processes."""
+
+ROUTE_MATCHES = 8
+"""Matches in a rule of an HTTPRoute: what the first release of the Gateway API's v1 allows."""
 
 SERVER_OPTIONS = "max_fails=3 fail_timeout=10s"
 """Three failures within ten seconds, and a server is left alone for ten."""
@@ -103,7 +112,7 @@ def kong_sections(routes: Iterable[Routes]) -> dict[str, str]:
     lines += ["        plugins:", "          - name: rate-limiting", "            config:"]
     lines += ["              minute: 10", "              limit_by: ip", "              policy: local"]
     lines += _kong_route("platform", ["/"])
-    lines += _kong_route("inside-only", ["/metrics", "/internal", "/readyz"], priority=20)
+    lines += _kong_route("inside-only", INSIDE_ONLY, priority=20)
     lines += ["        plugins:", "          - name: request-termination", "            config:"]
     lines += ["              status_code: 404", "              message: There is nothing here."]
     lines += ["upstreams:"]
@@ -161,6 +170,92 @@ def _kong_route(name: str, paths: Iterable[str], *, priority: int = 0) -> list[s
     ]
 
 
+def ingress_sections(routes: Iterable[Routes]) -> dict[str, str]:
+    """The marked section of the Kubernetes Ingress. An Ingress compares whole path elements, as we do.
+
+    It can refuse nothing itself: what is of use inside only goes to a Service that has no pods.
+    """
+    routes = tuple(routes)
+    lines: list[str] = []
+    for route in routes:
+        for path in (*route.paths, *route.screens):
+            lines += _ingress_path(path, f"{route.service}-web")
+    for path in INSIDE_ONLY:
+        lines += _ingress_path(path, "nothing")
+    lines += _ingress_path("/", f"{_platform([route.service for route in routes])}-web")
+    return {"paths": _indented("\n".join(lines), 10)}
+
+
+def _ingress_path(path: str, service: str) -> list[str]:
+    return [
+        f"- path: {path}",
+        "  pathType: Prefix",
+        f"  backend: {{service: {{name: {service}, port: {{name: http}}}}}}",
+    ]
+
+
+def http_route_sections(routes: Iterable[Routes]) -> dict[str, str]:
+    """The marked section of the Gateway API's HTTPRoutes: one for each service, one for the platform."""
+    routes = tuple(routes)
+    documents = []
+    for route in routes:
+        paths = [*route.paths, *route.screens]
+        rules = [
+            _http_rule(paths[start : start + ROUTE_MATCHES], f"{route.service}-web")
+            for start in range(0, len(paths), ROUTE_MATCHES)
+        ]
+        rules.append(_openapi_rule(route.service))
+        documents.append(_http_route(route.service, rules))
+    # A rule without a backend answers 404.
+    first = _platform([route.service for route in routes])
+    documents.append(
+        _http_route("platform", [_http_rule(INSIDE_ONLY, None), _http_rule(["/"], f"{first}-web")])
+    )
+    return {"routes": "\n---\n".join(documents)}
+
+
+def _http_route(name: str, rules: Iterable[str]) -> str:
+    return "\n".join(
+        [
+            "apiVersion: gateway.networking.k8s.io/v1",
+            "kind: HTTPRoute",
+            f"metadata: {{name: {name}}}",
+            "spec:",
+            "  parentRefs: [{name: embudo, namespace: gateway}]",
+            "  hostnames: [embudo.example.com]",
+            "  rules:",
+            *(_indented(rule, 4) for rule in rules),
+        ]
+    )
+
+
+def _http_rule(paths: Iterable[str], service: str | None) -> str:
+    lines = ["- matches:"]
+    lines += [f"    - path: {{type: PathPrefix, value: {path}}}" for path in paths]
+    if service is not None:
+        lines.append(f"  backendRefs: [{{name: {service}, port: 8080}}]")
+    return "\n".join(lines)
+
+
+def _openapi_rule(service: str) -> str:
+    return "\n".join(
+        [
+            "- matches:",
+            f"    - path: {{type: Exact, value: /openapi/{service}.json}}",
+            "  filters:",
+            "    - type: URLRewrite",
+            "      urlRewrite: {path: {type: ReplaceFullPath, replaceFullPath: /openapi.json}}",
+            f"  backendRefs: [{{name: {service}-web, port: 8080}}]",
+        ]
+    )
+
+
+def _platform(services: Iterable[str]) -> str:
+    """Whose process shows the platform's pages, which every process has. People sell, so it is the leads'."""
+    found = tuple(services)
+    return "leads" if "leads" in found else found[0]
+
+
 def filled(text: str, sections: Mapping[str, str]) -> str:
     """The text with its marked sections replaced; raises GatewayProblem when a mark is missing."""
     for name, content in sections.items():
@@ -177,9 +272,19 @@ def _between(content: str, marks: re.Match[str]) -> str:
 
 def write(routes: Iterable[Routes]) -> None:
     """Renew the committed files."""
-    routes = tuple(routes)
-    for path, sections in ((NGINX, nginx_sections(routes)), (KONG, kong_sections(routes))):
+    for path, sections in files(routes).items():
         path.write_text(filled(path.read_text(), sections))
+
+
+def files(routes: Iterable[Routes]) -> dict[Path, dict[str, str]]:
+    """The committed files, each with the sections that are written into it."""
+    routes = tuple(routes)
+    return {
+        NGINX: nginx_sections(routes),
+        KONG: kong_sections(routes),
+        INGRESS: ingress_sections(routes),
+        HTTP_ROUTES: http_route_sections(routes),
+    }
 
 
 def nginx(routes: Iterable[Routes], environ: Mapping[str, str]) -> str:
@@ -204,8 +309,8 @@ def nginx(routes: Iterable[Routes], environ: Mapping[str, str]) -> str:
         raise GatewayProblem("; ".join(problems))
     for service, found in servers.items():
         values[f"{service.upper()}_SERVERS"] = _servers(found)
-    # Every process has the platform's pages. People sell, so the leads' process shows them; the others stand in.
-    first = "leads" if "leads" in servers else next(iter(servers))
+    # The others stand in.
+    first = _platform(servers)
     others = [item for service, found in servers.items() if service != first for item in found]
     values["PLATFORM_SERVERS"] = "\n        ".join(
         [

@@ -17,10 +17,7 @@ SERVICES = tuple(services.SERVICES)
 
 
 def test_the_committed_files_say_what_the_services_say() -> None:
-    for path, sections in (
-        (gateway.NGINX, gateway.nginx_sections(services.routes())),
-        (gateway.KONG, gateway.kong_sections(services.routes())),
-    ):
+    for path, sections in gateway.files(services.routes()).items():
         assert gateway.filled(path.read_text(), sections) == path.read_text(), (
             "run: flask ops gateway --write"
         )

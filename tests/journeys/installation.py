@@ -216,6 +216,12 @@ class Installation:
         with engine.connect() as connection:
             return int(connection.execute(sa.text(statement)).scalar_one())
 
+    def column(self, service: str, statement: str) -> set[str]:
+        """The texts that a query of a service's database gives."""
+        engine = sa.create_engine(self.databases[service], poolclass=sa.NullPool)
+        with engine.connect() as connection:
+            return set(connection.execute(sa.text(statement)).scalars())
+
     def unsettled(self) -> list[str]:
         """What is still under way, one line each."""
         found = [

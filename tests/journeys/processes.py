@@ -135,6 +135,20 @@ class Program:
         os.kill(self.pid, signal.SIGKILL)
         self._process.wait()
 
+    def terminate(self, *, everybody: bool = False) -> None:
+        """SIGTERM to the parent alone, as Kubernetes does, or to everybody and twice, as Heroku may."""
+        if not everybody:
+            os.kill(self.pid, signal.SIGTERM)
+            return
+        for _ in range(2):
+            with suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGTERM)
+
+    def ended(self) -> int:
+        """The exit status, once it has ended by itself; raises subprocess.TimeoutExpired."""
+        assert self._process is not None
+        return self._process.wait(STOP_SECONDS)
+
     def stop(self) -> None:
         """SIGTERM to all of it, and SIGKILL to what does not listen."""
         if self._process is None:
