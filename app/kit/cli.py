@@ -141,6 +141,23 @@ def _language() -> str:
     return said[:2] if said[:2] in ("es", "en") else str(current_app.config["DEFAULT_LANGUAGE"])
 
 
+@ops.command("events-doc")
+@click.option("--write", is_flag=True, help="renew docs/events.md instead of printing")
+@with_appcontext
+def events_doc_(write: bool) -> None:
+    """Print docs/events.md as the events and their listeners are now; serve all services for it."""
+    from app.kit import events_doc
+
+    handlers = current_app.extensions["embudo_handlers"]
+    if absent := {routes.service for routes in current_app.extensions["embudo_routes"]} - handlers.keys():
+        raise click.ClickException(f"Take SERVICES away: {', '.join(sorted(absent))} would be missing.")
+    text = events_doc.document(handlers)
+    if write:
+        (migrate.HISTORY.parent / "docs" / "events.md").write_text(text, "utf-8")
+        return
+    click.echo(text, nl=False)
+
+
 @ops.command("gateway")
 @click.option("--write", is_flag=True, help="renew the routing in deploy/gateway instead of printing")
 @with_appcontext

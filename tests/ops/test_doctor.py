@@ -164,6 +164,7 @@ def test_a_key_of_sendgrid_must_be_known_and_may_send(
         assert server.accepted == []
 
 
+@pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")  # which is one of the findings
 @pytest.mark.parametrize(("password", "expected"), [(PASSWORD, "ok"), ("wrong horse", "problem")])
 def test_a_mail_server_is_logged_in_to_and_gets_no_mail(
     app: Flask, doctor: Doctor, monkeypatch: pytest.MonkeyPatch, password: str, expected: str
