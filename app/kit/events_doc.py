@@ -47,7 +47,7 @@ Anything else is a new version.
 ## The form that leaves: webhooks
 
 Events marked *public* go to the endpoints that customers register, signed as Standard Webhooks; the body is
-`type`, `timestamp` and `data` with the same fields.
+`type`, `timestamp` and `data` with the same fields: [how to receive them](howto/receive-webhooks.md).
 
 ```json
 {webhook}

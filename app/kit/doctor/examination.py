@@ -103,14 +103,15 @@ def _next(told: SimpleQueue[_Told], running: list[Report], language: str, app: F
 
 
 def _ask(app: Flask, check: Check, report: Report, told: SimpleQueue[_Told], language: str) -> None:
-    with app.app_context(), force_locale(language):
-        try:
-            for item in check.run():
-                told.put((report, item))
-        except Exception as error:  # noqa: BLE001  # a check that breaks is a finding, and hides no other
-            told.put((report, _broken(check, error)))
-        finally:
-            told.put((report, None))
+    try:
+        with app.app_context(), force_locale(language):
+            try:
+                for item in check.run():
+                    told.put((report, item))
+            except Exception as error:  # noqa: BLE001  # a check that breaks is a finding, and hides no other
+                told.put((report, _broken(check, error)))
+    finally:
+        told.put((report, None))  # after the context has given its database connection back
 
 
 def _broken(check: Check, error: Exception) -> Finding:
