@@ -23,7 +23,7 @@ UNLESS_RUNNING =
 
 .DEFAULT_GOAL := help
 .PHONY: help run up test check lint types migrations-check translations-check audit golden lock build bench browser \
-	frontend-check migration translations clean deps dev-deps
+	frontend-check events migration translations clean deps dev-deps
 
 help: ## list what can be done
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[36m%-20s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -78,6 +78,9 @@ browser: dev-deps build ## the tests in a real browser (Chromium), which also ma
 
 golden: dev-deps ## rewrite the golden conversations from what the engine does now; the diff is the review
 	$(BIN)/python -m pytest -q tests/flows --golden
+
+events: deps ## write docs/events.md from the events and who listens
+	$(BIN)/flask ops events-doc --write
 
 migration: deps ## write the next migration: make migration service=leads m="add score"
 	@test -n "$(service)" && test -n "$(m)" || { echo 'say: make migration service=leads m="add score"'; exit 2; }

@@ -9,6 +9,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app import services
 from app.kit import cli, db, health, jobs, metrics, remote, requests_in, telemetry, transport
+from app.kit.doctor import running, storage
 from app.kit.redis_client import init_redis
 from app.kit.redis_server import socket_path
 from app.kit.rest import init_problems
@@ -68,6 +69,12 @@ def _add_doors(app: Flask, served: tuple[services.Service, ...]) -> None:
     app.extensions["embudo_find_user"] = admin.find_user
     app.extensions["embudo_metadata"] = _metadata(served, admin.fab_metadata())
     app.extensions["embudo_demo"] = lambda: services.load_demo(served)
+    app.extensions["embudo_doctor"] = lambda: [
+        *storage.checks(),
+        *running.checks(),
+        *admin.checks(),
+        *services.checks(served),
+    ]
     app.extensions["embudo_setup"] = lambda: (admin.compile_catalogues(), services.seed(served))
     app.extensions["embudo_setup_security"] = admin.setup_security
     app.extensions["embudo_reset_password"] = admin.reset_password

@@ -15,7 +15,7 @@ from typing import Any
 
 from flask_babel import lazy_gettext as _l
 
-from app.kit import gateway, jobs, transport
+from app.kit import doctor, gateway, jobs, transport
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,6 +194,16 @@ def register_admin(services: Iterable[Service], appbuilder: Any) -> None:
         module = part(service, "admin")
         if module is not None:
             module.register(appbuilder)
+
+
+def checks(services: Iterable[Service]) -> list[doctor.Check]:
+    """What `flask ops doctor` asks of these services and of the providers they use."""
+    found: list[doctor.Check] = []
+    for service in services:
+        module = part(service, "doctor")
+        if module is not None:
+            found += module.checks()
+    return found
 
 
 def seed(services: Iterable[Service]) -> None:

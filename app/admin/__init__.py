@@ -14,6 +14,7 @@ from flask_wtf import CSRFProtect
 
 from app.admin import api_docs, api_keys, dead_letters, home, status
 from app.admin.assets import init_assets
+from app.admin.doctor import checks
 from app.admin.headers import init_headers
 from app.admin.language import compile_catalogues, init_language
 from app.admin.menu import add_screen
@@ -29,6 +30,7 @@ from app.admin.settings import apply_settings, quiet_fab
 from app.kit.db import NAMING, db
 
 __all__ = [
+    "checks",
     "compile_catalogues",
     "fab_metadata",
     "find_user",

@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 from flask import current_app
 from flask.cli import AppGroup, ScriptInfo, with_appcontext
+from flask_babel import force_locale
 
 from app.kit import auth, db, gateway, installation, migrate
 from app.kit.errors import EmbudoError
@@ -112,6 +113,49 @@ def reset_password(username: str) -> None:
     if password is None:
         raise click.ClickException(f"There is no user “{username}”.")
     click.echo(f"{username} / {password}")
+
+
+@ops.command("doctor")
+@click.option("--json", "machine", is_flag=True, help="for machines")
+@click.option("--offline", is_flag=True, help="call no provider and not our own public address")
+@click.option("--language", type=click.Choice(["es", "en"]), help="of the findings; else LANG's")
+@with_appcontext
+def doctor_(machine: bool, offline: bool, language: str | None) -> None:
+    """Ask everything this installation leans on, and say what to do. Sends and writes nothing; exit 1 on a problem."""
+    from app.kit import doctor
+    from app.kit.doctor import storage
+
+    app = current_app._get_current_object()  # type: ignore[attr-defined]
+    language = language or _language()
+    with storage.making_no_files():
+        reports = doctor.examine(app, app.extensions["embudo_doctor"](), language=language, offline=offline)
+    with force_locale(language):
+        click.echo(doctor.as_json(reports).decode() if machine else doctor.as_text(reports))
+    sys.stdout.flush()
+    sys.exit(1 if any(item.level == "problem" for report in reports for item in report.findings) else 0)
+
+
+def _language() -> str:
+    """The shell's language, when it is one of ours; else the installation's."""
+    said = next((value for name in ("LC_ALL", "LC_MESSAGES", "LANG") if (value := os.environ.get(name))), "")
+    return said[:2] if said[:2] in ("es", "en") else str(current_app.config["DEFAULT_LANGUAGE"])
+
+
+@ops.command("events-doc")
+@click.option("--write", is_flag=True, help="renew docs/events.md instead of printing")
+@with_appcontext
+def events_doc_(write: bool) -> None:
+    """Print docs/events.md as the events and their listeners are now; serve all services for it."""
+    from app.kit import events_doc
+
+    handlers = current_app.extensions["embudo_handlers"]
+    if absent := {routes.service for routes in current_app.extensions["embudo_routes"]} - handlers.keys():
+        raise click.ClickException(f"Take SERVICES away: {', '.join(sorted(absent))} would be missing.")
+    text = events_doc.document(handlers)
+    if write:
+        (migrate.HISTORY.parent / "docs" / "events.md").write_text(text, "utf-8")
+        return
+    click.echo(text, nl=False)
 
 
 @ops.command("gateway")

@@ -14,9 +14,13 @@ from app.kit import db, migrate
 from app.kit.auth import public
 from app.kit.redis_client import RedisError, redis
 from app.kit.rest import document, documented
+from app.kit.secrets import derived_key
 
 READY_SECONDS = 2.0
 """How long an answer of /readyz is given again without asking the parts."""
+
+MARK_HEADER = "X-Embudo-Installation"
+"""Header of /healthz that tells one installation from another, so that it can find out whether an address is its own."""
 
 TAGS = ("operations",)
 STATUS = {
@@ -35,7 +39,9 @@ bp = Blueprint("health", __name__)
 @documented(summary="Is the process alive?", content={200: STATUS}, refusals=(), tags=TAGS)
 def healthz() -> Response:
     """Alive: answers without asking anybody."""
-    return _json(200, {"status": "ok"})
+    answer = _json(200, {"status": "ok"})
+    answer.headers[MARK_HEADER] = mark()
+    return answer
 
 
 @bp.get("/readyz")
@@ -58,6 +64,11 @@ def readyz() -> Response:
 def openapi() -> Response:
     """The OpenAPI 3.1 document of what this process serves."""
     return _json(200, document(current_app._get_current_object()))  # type: ignore[attr-defined]
+
+
+def mark() -> str:
+    """What all processes of this installation answer alike and no other does; tells nothing of the key behind it."""
+    return derived_key("installation mark").hex()[:16]
 
 
 def _ask() -> dict[str, Any]:

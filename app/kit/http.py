@@ -12,6 +12,7 @@ import ssl
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
@@ -37,6 +38,17 @@ POOL_SIZE = 32  # connections kept per host; threads beyond it open their own an
 RETRY_AFTER_CEILING = 86_400.0  # a day; a longer wait is a mistake or an attack and is cut to this
 
 USER_AGENT = "Embudo/1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """What a provider says when it is asked whether it knows us. at: its clock, as far as it told.
+
+    faults: codes of what keeps the account from working as it should although the credentials are right.
+    """
+
+    at: datetime | None = None
+    faults: tuple[str, ...] = ()
 
 
 class BodyTooLarge(requests.RequestException):
@@ -222,3 +234,12 @@ def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> floa
     if math.isnan(seconds):  # NaN, which float() reads without complaint
         return None
     return min(max(seconds, 0.0), RETRY_AFTER_CEILING)
+
+
+def said_at(headers: Mapping[str, str]) -> datetime | None:
+    """The sender's clock by the Date header, whole seconds; None without a readable one."""
+    try:
+        at = parsedate_to_datetime(headers.get("Date") or headers.get("date") or "")
+    except ValueError:
+        return None
+    return at if at.tzinfo is not None else at.replace(tzinfo=UTC)

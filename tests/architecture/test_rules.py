@@ -131,7 +131,8 @@ def test_every_event_belongs_to_a_service_and_has_a_name_of_its_own() -> None:
 
 def test_services_consist_of_the_known_parts() -> None:
     known = {
-        "models", "commands", "queries", "api", "callbacks", "jobs", "subscribers", "admin", "providers", "demo", "metrics",
+        "models", "commands", "queries", "api", "callbacks", "jobs", "subscribers", "admin", "providers", "demo",
+        "doctor", "metrics",
         "engine", "importers", "mapping", "matching", "render", "address", "mime", "signing",
     }  # fmt: skip
     for name in SERVICES:

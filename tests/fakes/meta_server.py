@@ -24,6 +24,7 @@ APP_SECRET = "an-app-secret-of-meta-for-tests"  # as above
 VERIFY_TOKEN = "a-verify-token-for-tests"  # as above
 
 _PATH = re.compile(r"^/v\d+\.\d+/(\d+)/messages$")
+_NUMBER = re.compile(r"^/v\d+\.\d+/(\d+)$")
 _KEYS = {
     "messaging_product",
     "recipient_type",
@@ -65,6 +66,7 @@ class MetaServer(LoopbackServer):
     ) -> None:
         super().__init__(port, on_request)
         self.accepted: list[Taken] = []
+        self.status, self.quality = "CONNECTED", "GREEN"
         self._token, self._number = token, phone_number_id
         self._numbers = itertools.count(1)
 
@@ -74,6 +76,8 @@ class MetaServer(LoopbackServer):
         kind, _, token = request.headers.get("authorization", "").partition(" ")
         if kind != "Bearer" or not token or (self._token is not None and token != self._token):
             return error(401, 190, "Invalid OAuth access token - Cannot parse access token")
+        if (number := _NUMBER.match(request.path)) and request.method == "GET" and number[1] == self._number:
+            return Answer(body={"id": number[1], "status": self.status, "quality_rating": self.quality})
         if not path or request.method != "POST" or (self._number is not None and path[1] != self._number):
             message = "Unsupported post request. Object with ID does not exist"
             return error(400, 100, message, error_subcode=33)

@@ -38,16 +38,20 @@ class SendGridServer(LoopbackServer):
     ) -> None:
         super().__init__(port, on_request)
         self.accepted: list[dict[str, Any]] = []
+        self.scopes = ["mail.send"]
         self._key = key
         self._numbers = itertools.count(1)
 
     def handle(self, request: Received) -> Answer:
         """202 and nothing, or SendGrid's list of errors."""
-        if request.method != "POST" or request.path != "/v3/mail/send":
+        asks_scopes = request.method == "GET" and request.path == "/v3/scopes"
+        if not asks_scopes and (request.method != "POST" or request.path != "/v3/mail/send"):
             return errors(404, "not found")
         kind, _, key = request.headers.get("authorization", "").partition(" ")
         if kind != "Bearer" or not key.startswith("SG.") or (self._key and key != self._key):
             return errors(401, "The provided authorization grant is invalid, expired, or revoked")
+        if asks_scopes:
+            return Answer(body={"scopes": self.scopes})
         if request.headers.get("content-type", "").split(";")[0] != "application/json":
             return errors(415, "Content-Type should be application/json.")
         try:

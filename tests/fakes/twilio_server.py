@@ -25,6 +25,7 @@ AUTH_TOKEN = "a-token-of-twilio-for-tests"  # not a secret: it opens only the se
 SENDER = "whatsapp:+14155238886"
 
 _PATH = re.compile(r"^/2010-04-01/Accounts/(AC[0-9a-fA-F]{32})/Messages\.json$")
+_ACCOUNT = re.compile(r"^/2010-04-01/Accounts/(AC[0-9a-fA-F]{32})\.json$")
 _TO = re.compile(r"^whatsapp:(\+[1-9]\d{3,14}|[A-Z]{2}\.[A-Za-z0-9.]{1,128})$")
 
 
@@ -52,11 +53,24 @@ class TwilioServer(LoopbackServer):
     ) -> None:
         super().__init__(port, on_request)
         self.accepted: list[Taken] = []
+        self.account_status = "active"
+        self.headers: dict[str, str] = {}
         self._sid, self._token, self._sender = sid, token, sender
         self._numbers = itertools.count(1)
 
     def handle(self, request: Received) -> Answer:
         """201 with the message resource, or Twilio's error."""
+        account = _ACCOUNT.match(request.path)
+        if account and request.method == "GET":
+            if not self._authentic(request, account[1]):
+                return error(401, 20003, "Authenticate")
+            body = {
+                "sid": account[1],
+                "status": self.account_status,
+                "type": "Full",
+                "friendly_name": "Embudo",
+            }
+            return Answer(body=body, headers=self.headers)
         path = _PATH.match(request.path)
         if not path or request.method != "POST":
             return error(404, 20404, f"The requested resource {request.path} was not found")

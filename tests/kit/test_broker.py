@@ -336,3 +336,29 @@ def test_a_connection_over_tls_checks_the_certificate(monkeypatch: pytest.Monkey
     broker.connect("amqps://guest:guest@broker.example:5671//")
     assert seen[0]["server_hostname"] == "broker.example"
     assert seen[0]["cert_reqs"].name == "CERT_REQUIRED"
+
+
+@pytest.mark.rabbitmq
+def test_inspecting_makes_nothing_and_tells_a_queue_of_another_kind(url: str) -> None:
+    from kombu import Queue
+
+    from app.kit import broker
+
+    with broker.opened(url) as connection:
+        for name in ("leads", "email"):
+            for queue in (broker.queue_of(name), broker.dead_queue_of(name)):
+                connection.channel().queue_delete(queue.name)
+    version, found = broker.inspect(url, ["leads"])
+    assert version[:1].isdigit()
+    assert (
+        [queue.state for queue in found]
+        == ["missing"]
+        == [queue.state for queue in broker.inspect(url, ["leads"])[1]]
+    )
+    with broker.opened(url) as connection:
+        Queue(broker.queue_of("email").name, durable=True).bind(connection.channel()).queue_declare()
+    assert [queue.state for queue in broker.inspect(url, ["email"])[1]] == ["different"]
+    with broker.opened(url) as connection:
+        connection.channel().queue_delete(broker.queue_of("email").name)
+        broker.declare(connection.channel())
+    assert [queue.state for queue in broker.inspect(url, ["leads", "email"])[1]] == ["ours", "ours"]

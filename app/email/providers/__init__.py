@@ -13,9 +13,13 @@ from typing import Protocol
 
 from app.email.mime import Letter
 from app.kit.errors import ProviderError
+from app.kit.http import Standing
 
 REFERENCE = "embudo_message_id"
 """Under this name providers keep our id of a message and give it back with what they tell of it."""
+
+FAULTS = ("may_not_send", "sandbox", "sending_paused")
+"""Why an account whose credentials are right does not send as it should, for Standing.faults."""
 
 _ADDRESS = re.compile(r"[^\s<>\"']+@[^\s<>\"']+")
 _LONGEST_DETAIL = 300
@@ -61,6 +65,10 @@ class MailSender(Protocol):
 
     def rate(self) -> float | None:
         """Mails a second that the provider allows this account, when it tells; None otherwise."""
+        ...
+
+    def check(self) -> Standing:
+        """Ask whether the provider lets us in, sending nothing; raises ProviderError. Faults are keys of FAULTS."""
         ...
 
     def close(self) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from app.email.mime import Letter, build
 from app.email.providers import Result
 from app.kit.errors import Permanent
+from app.kit.http import Standing
 
 
 class OutboxSender:
@@ -33,6 +34,10 @@ class OutboxSender:
     def rate(self) -> float | None:
         """As fast as we can."""
         return None
+
+    def check(self) -> Standing:
+        """Always good."""
+        return Standing()
 
     def close(self) -> None:
         """Nothing is open."""

@@ -20,7 +20,7 @@ import requests
 from app.email.mime import Letter, build
 from app.email.providers import REFERENCE, Result, without_addresses
 from app.kit.errors import Misconfigured, Permanent, ProviderError, RateLimited, Temporary, Unknown
-from app.kit.http import Reused, failure, retry_after
+from app.kit.http import Reused, Standing, failure, retry_after, said_at
 
 API_URL = "https://api.sendgrid.com"
 """For accounts in the European Union: https://api.eu.sendgrid.com."""
@@ -68,6 +68,24 @@ class SendGridSender:
     def rate(self) -> float | None:
         """SendGrid publishes no figure."""
         return None
+
+    def check(self) -> Standing:
+        """GET /v3/scopes: whether the key is known and may send (docs.sendgrid.com/api-reference/api-key-permissions)."""
+        error: ProviderError
+        try:
+            answer = _session().get(
+                self._settings.url + "/v3/scopes",
+                headers={"Authorization": f"Bearer {self._settings.api_key}"},
+            )
+            if answer.status_code == 200:
+                may_send = "mail.send" in (answer.json().get("scopes") or ())
+                return Standing(at=said_at(answer.headers), faults=() if may_send else ("may_not_send",))
+            error = _refused("", answer).error or Unknown("SendGrid refused.", code=str(answer.status_code))
+        except requests.exceptions.JSONDecodeError:
+            error = Unknown("SendGrid's answer could not be read.", code="unreadable")
+        except requests.RequestException as broken:
+            error = failure(broken, "SendGrid")
+        raise error
 
     def close(self) -> None:
         """The process keeps its connections."""

@@ -17,6 +17,7 @@ from typing import Any
 from app.email.mime import Letter, build
 from app.email.providers import REFERENCE, Result, without_addresses
 from app.kit.errors import Misconfigured, Permanent, ProviderError, RateLimited, Temporary, Unknown
+from app.kit.http import Standing, said_at
 
 CONNECT_SECONDS, READ_SECONDS = 3, 10
 
@@ -97,6 +98,26 @@ class SesSender:
 
     def close(self) -> None:
         """The process keeps its connections."""
+
+    def check(self) -> Standing:
+        """GetAccount: whether the keys are known, sending is on, and the account has left the sandbox."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        self.open()
+        error: ProviderError
+        try:
+            told = self._client.get_account()
+            paused = () if told.get("SendingEnabled", True) else ("sending_paused",)
+            sandbox = () if told.get("ProductionAccessEnabled", True) else ("sandbox",)
+            return Standing(at=said_at(told["ResponseMetadata"]["HTTPHeaders"]), faults=paused + sandbox)
+        except ClientError as refused:
+            code = str(refused.response.get("Error", {}).get("Code", ""))
+            status = int(refused.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+            kind = Misconfigured if code in _ACCOUNT or status in (401, 403) else Unknown
+            error = kind("SES refused the call.", code=code or str(status))
+        except BotoCoreError as broken:
+            error = _broken(broken)
+        raise error
 
     def _ask_rate(self) -> float | None:
         from botocore.exceptions import BotoCoreError, ClientError

@@ -21,6 +21,7 @@ from flask_mail import Mail
 from app.email.mime import Letter, build
 from app.email.providers import Result, without_addresses
 from app.kit.errors import Misconfigured, Permanent, ProviderError, RateLimited, Temporary, Unknown
+from app.kit.http import Standing
 
 TIMEOUT = 20.0
 """Seconds to wait for a connection or for any answer but the last one."""
@@ -88,6 +89,14 @@ class SmtpSender:
     def open(self) -> None:
         """Connect and log in, unless that is done. Raises Temporary or Misconfigured."""
         self._connected()
+
+    def check(self) -> Standing:
+        """Connect and log in, and go again. SMTP servers tell no time."""
+        try:
+            self.open()
+        finally:
+            self.close()
+        return Standing()
 
     def rate(self) -> float | None:
         """SMTP servers do not tell."""

@@ -12,7 +12,7 @@ no inbox can hold: bytes that are no CloudEvent, and a letter that killed its co
 
 from __future__ import annotations
 
-from app.kit.broker.health import QueueState, bring_back, states
+from app.kit.broker.health import QueueFound, QueueState, bring_back, inspect, states
 from app.kit.broker.listener import Listener, consume, read
 from app.kit.broker.publisher import BrokerTransport
 from app.kit.broker.topology import connect, dead_queue_of, declare, opened, queue_of
@@ -20,12 +20,14 @@ from app.kit.broker.topology import connect, dead_queue_of, declare, opened, que
 __all__ = [
     "BrokerTransport",
     "Listener",
+    "QueueFound",
     "QueueState",
     "bring_back",
     "connect",
     "consume",
     "dead_queue_of",
     "declare",
+    "inspect",
     "opened",
     "queue_of",
     "read",

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
-from kombu import Producer
+from amqp.exceptions import NotFound, PreconditionFailed
+from kombu import Connection, Producer
 
 from app.kit.broker.topology import DOWN, TYPE, WRITE_SECONDS, dead_queue_of, declare, opened, queue_of
 from app.kit.errors import Temporary
@@ -19,6 +21,49 @@ class QueueState:
     waiting: int
     consumers: int
     dead: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueueFound:
+    """A service's queue as it stands in the broker. state: ours, different (another kind or other arguments), missing."""
+
+    service: str
+    state: Literal["ours", "different", "missing"]
+    waiting: int = 0
+    consumers: int = 0
+    dead: int = 0
+
+
+def inspect(url: str, services: Sequence[str]) -> tuple[str, list[QueueFound]]:
+    """The broker's version and how the queues of these services stand; makes and changes nothing.
+
+    Raises Temporary when the broker does not answer or lets us not in.
+    """
+    try:
+        with opened(url) as connection:
+            version = str(connection.connection.server_properties.get("version", ""))
+            return version, [_found(connection, service) for service in services]
+    except DOWN as error:
+        raise Temporary("RabbitMQ does not answer.", code=type(error).__name__) from error
+
+
+def _found(connection: Connection, service: str) -> QueueFound:
+    """Each question takes a channel of its own: the broker closes the channel on which it says no."""
+    try:
+        queue = connection.channel().queue_declare(queue_of(service).name, passive=True)
+    except NotFound:
+        return QueueFound(service=service, state="missing")
+    counted = {"waiting": queue.message_count, "consumers": queue.consumer_count}
+    try:
+        # The queue is there, so this only compares its arguments with ours.
+        queue_of(service).bind(connection.channel()).queue_declare()
+    except PreconditionFailed:
+        return QueueFound(service=service, state="different", **counted)
+    try:
+        aside = connection.channel().queue_declare(dead_queue_of(service).name, passive=True).message_count
+    except NotFound:
+        aside = 0
+    return QueueFound(service=service, state="ours", dead=aside, **counted)
 
 
 def states(url: str, services: Sequence[str]) -> list[QueueState]:

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from app.kit.http import Standing
 from app.leads.mapping import Column
 
 BATCH = 10
@@ -114,6 +115,9 @@ class Changes:
 
 class AirtableApi(Protocol):
     """What we ask of Airtable. Every method is one call; all raise ProviderError."""
+
+    def check(self) -> Standing:
+        """Whether Airtable knows the token."""
 
     def bases(self) -> list[BaseInfo]:
         """Every base that the token may see."""

@@ -72,6 +72,16 @@ class Airtable:
         self._api.session = _SharedSession()
         self._api.api_key = token
 
+    def check(self) -> http.Standing:
+        """GET /v0/meta/whoami (developers/web/api/get-user-id-scopes): any token may ask that."""
+
+        def ask() -> requests.Response:
+            answer = self._api.session.request("GET", str(self._api.urls.whoami))
+            answer.raise_for_status()
+            return answer
+
+        return http.Standing(at=http.said_at(_call(ask).headers))
+
     def bases(self) -> list[BaseInfo]:
         """Every base that the token may see."""
         url = self._api.urls.bases

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
+from app.kit.http import Standing
+
 Kind = Literal[
     "text",  # typed words; also a filled-in WhatsApp form, see InboundMessage.form
     "choice",  # a tapped button or list row; choice_id says which
@@ -34,6 +36,9 @@ Status = Literal[
     "failed",
     "deleted",
 ]
+
+FAULTS = ("account_closed", "account_on_trial", "number_not_connected", "quality_low")
+"""Why an account whose credentials are right does not work as it should, for Standing.faults."""
 
 Credentials = Mapping[str, str]
 """A channel's decrypted settings, by the names of the adapter's FIELDS. Never logged nor in an exception."""
@@ -216,6 +221,10 @@ class Sender(Protocol):
 
     def send(self, outgoing: Outgoing, credentials: Credentials) -> Accepted:
         """Hand one message over; raises only Temporary, RateLimited, Misconfigured, Permanent or Unknown."""
+        ...
+
+    def check(self, credentials: Credentials) -> Standing:
+        """Ask whether the credentials are good, sending nothing; raises as `send` does. Faults are keys of FAULTS."""
         ...
 
 

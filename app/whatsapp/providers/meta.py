@@ -28,6 +28,7 @@ from app.whatsapp.providers.base import (
     Limits,
     Outgoing,
     Raw,
+    Recipient,
     StatusUpdate,
 )
 
@@ -141,12 +142,7 @@ class MetaSender:
         if missing:
             raise Misconfigured(f"Meta needs {', '.join(missing)}.", code="credentials")
         body = wording.clean(self._body(outgoing))
-        address = "/".join((
-            (credentials.get("graph_url", "").strip() or GRAPH_URL).rstrip("/"),
-            quote(credentials.get("version", "").strip() or VERSION, safe="."),
-            quote(credentials["phone_number_id"].strip(), safe=""),
-            "messages",
-        ))  # fmt: skip
+        address = f"{_address(credentials)}/messages"
         error: ProviderError
         try:
             answer = self._session().post(
@@ -166,6 +162,37 @@ class MetaSender:
         except UnicodeEncodeError:  # a header takes Latin-1 only
             error = Misconfigured("The access token has characters that no token has.", code="credentials")
         # Raised out here so that no traceback shows an exception that may quote number and text.
+        raise error
+
+    def check(self, credentials: Credentials) -> http.Standing:
+        """GET {graph_url}/{version}/{phone_number_id}: whether the token opens the number, and how the number does.
+
+        Fields: developers.facebook.com, WhatsApp Business phone number (status, quality_rating).
+        """
+        missing = [n for n in ("phone_number_id", "access_token") if not credentials.get(n, "").strip()]
+        if missing:
+            raise Misconfigured(f"Meta needs {', '.join(missing)}.", code="credentials")
+        error: ProviderError
+        try:
+            answer = self._session().get(
+                _address(credentials),
+                params={"fields": "id,status,quality_rating"},
+                headers={"Authorization": f"Bearer {credentials['access_token'].strip()}"},
+            )
+            told = _json(answer)
+            if answer.status_code == 200 and told.get("id"):
+                connected = told.get("status", "CONNECTED") == "CONNECTED"
+                poor = told.get("quality_rating") == "RED"
+                faults = (
+                    *(() if connected else ("number_not_connected",)),
+                    *(("quality_low",) if poor else ()),
+                )
+                return http.Standing(at=http.said_at(answer.headers), faults=faults)
+            error = _refusal(answer, Outgoing(reference="", to=Recipient(user_id=""), text=""), credentials)
+        except requests.RequestException as broken:
+            error = http.failure(broken, "Meta")
+        except UnicodeEncodeError:  # a header takes Latin-1 only
+            error = Misconfigured("The access token has characters that no token has.", code="credentials")
         raise error
 
     def _body(self, outgoing: Outgoing) -> dict[str, Any]:
@@ -189,6 +216,15 @@ class MetaSender:
         if interactive:
             return body | {"type": "interactive", "interactive": _interactive(outgoing)}
         return body | {"type": "text", "text": {"body": text, "preview_url": "://" in text}}
+
+
+def _address(credentials: Credentials) -> str:
+    """Of the phone number in the Graph API."""
+    return "/".join((
+        (credentials.get("graph_url", "").strip() or GRAPH_URL).rstrip("/"),
+        quote(credentials.get("version", "").strip() or VERSION, safe="."),
+        quote(credentials["phone_number_id"].strip(), safe=""),
+    ))  # fmt: skip
 
 
 def handshake(args: Mapping[str, str], verify_token: str) -> str | None:

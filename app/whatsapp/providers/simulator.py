@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from app.kit.http import Standing
 from app.whatsapp.providers import wording
 from app.whatsapp.providers.base import (
     Accepted,
@@ -51,3 +52,7 @@ class SimulatorSender:
     def send(self, outgoing: Outgoing, credentials: Credentials) -> Accepted:
         """Accepted at once; our message id serves as the provider's."""
         return Accepted(provider_id=outgoing.reference, status="sent")
+
+    def check(self, credentials: Credentials) -> Standing:
+        """Always good."""
+        return Standing()

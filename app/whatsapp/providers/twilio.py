@@ -35,6 +35,7 @@ from app.whatsapp.providers.base import (
     Limits,
     Outgoing,
     Raw,
+    Recipient,
     StatusUpdate,
 )
 from app.whatsapp.providers.twilio_inbound import PREFIX, REFERENCE, THEIR_TROUBLE, TOO_FAST, plain
@@ -185,13 +186,7 @@ class TwilioSender:
             raise Permanent(f"The message is longer than {self.limits.text} characters.", code="too_long")
 
         transport = _Transport(self._session())
-        client = Client(
-            credentials["account_sid"].strip(),
-            credentials["auth_token"].strip(),
-            http_client=transport,
-            environment={"EMBUDO": "1"},  # not empty, or the SDK would let TWILIO_EDGE rewrite api_url
-        )
-        client.api.base_url = credentials.get("api_url", "").strip() or API_URL
+        client = _client(credentials, transport)
         error: ProviderError
         try:
             message = client.messages.create(
@@ -210,6 +205,43 @@ class TwilioSender:
             error = _unreadable(unreadable, transport.answer)
         # Raised out here so that no traceback shows the SDK's exception, which may quote number and text.
         raise error
+
+    def check(self, credentials: Credentials) -> http.Standing:
+        """GET the account: whether the token opens it, and whether it is active (docs: API, Account resource)."""
+        missing = [name for name in ("account_sid", "auth_token") if not credentials.get(name, "").strip()]
+        if missing:
+            raise Misconfigured(f"Twilio needs {', '.join(missing)}.", code="credentials")
+        transport = _Transport(self._session())
+        error: ProviderError
+        try:
+            account = (
+                _client(credentials, transport).api.v2010.accounts(credentials["account_sid"].strip()).fetch()
+            )
+            closed = ("account_closed",) if account.status != "active" else ()
+            trial = ("account_on_trial",) if account.type == "Trial" else ()
+            answer = transport.answer
+            return http.Standing(
+                at=http.said_at(answer.headers) if answer is not None else None, faults=closed + trial
+            )
+        except (TwilioRestException, TwilioServiceException) as refused:
+            nobody = Outgoing(reference="", to=Recipient(user_id=""), text="")
+            error = _refusal(refused, transport.answer, nobody, credentials)
+        except requests.RequestException as broken:
+            error = http.failure(broken, "Twilio")
+        except (TwilioException, ValueError, TypeError, AttributeError, KeyError) as unreadable:
+            error = _unreadable(unreadable, transport.answer)
+        raise error
+
+
+def _client(credentials: Credentials, transport: _Transport) -> Client:
+    client = Client(
+        credentials["account_sid"].strip(),
+        credentials["auth_token"].strip(),
+        http_client=transport,
+        environment={"EMBUDO": "1"},  # not empty, or the SDK would let TWILIO_EDGE rewrite api_url
+    )
+    client.api.base_url = credentials.get("api_url", "").strip() or API_URL
+    return client
 
 
 def _options(outgoing: Outgoing, credentials: Credentials) -> dict[str, str]:

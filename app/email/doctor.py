@@ -1,0 +1,124 @@
+"""What `flask ops doctor` asks about mail: whether each way out lets us in, and whether we hear what becomes of mails."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from flask import current_app
+from flask_babel import gettext
+
+from app.email import queries
+from app.email.queries import ChosenWay
+from app.kit.db import db
+from app.kit.doctor import Check, Finding, clock_remark, fault, ok, refused, warning
+from app.kit.doctor.running import public_url
+from app.kit.errors import ProviderError
+
+WHERE = "/admin/mail-providers"
+NOTICES = {"sendgrid": "SENDGRID_WEBHOOK_KEY", "ses": "SES_TOPIC_ARNS"}
+"""What must be set before a provider's notices are believed."""
+
+
+def checks() -> list[Check]:
+    """One that finds the ways out; each of them is a check of its own."""
+    return [Check(name="email", run=_ways)]
+
+
+def _ways() -> Iterator[Finding | Check]:
+    ways = queries.all_ways(current_app.config)
+    db.session.rollback()  # nothing stays open while providers are asked
+    for name in current_app.config.get("MAIL_PROVIDERS") or ():
+        if not any(way.name == name and way.is_configured for way in ways):
+            yield warning(
+                gettext("%(provider)s is named, but not configured.", provider=name),
+                "MAIL_PROVIDERS",
+                gettext("Set its credentials, or take it out."),
+            )
+    usable = [way for way in ways if way.enabled and way.is_configured]
+    if not usable:
+        yield warning(
+            gettext("No way out is set; mails stay in the outbox page."),
+            WHERE,
+            gettext("Set MAIL_SERVER, SENDGRID_API_KEY or SES_REGION, or enter one on that page."),
+        )
+    for way in usable:
+        yield from _settings(way)
+        yield Check(name=f"email {way.name}", run=lambda w=way: _account(w), calls_out=True, seconds=30.0)  # type: ignore[misc]
+    for way in ways:
+        if way.undecryptable:
+            yield fault(
+                gettext("Stored credentials cannot be read: SECRET_KEY has changed."),
+                f"{WHERE} ({way.way.title})",
+                gettext("Put the former key into SECRET_KEY_OLD, or enter the credentials again."),
+            )
+
+
+def _settings(way: ChosenWay) -> Iterator[Finding]:
+    where = f"{WHERE} ({way.way.title})"
+    config = way.config
+    if not config.get("MAIL_DEFAULT_SENDER"):
+        yield fault(
+            gettext("Mails have no sender."),
+            "MAIL_DEFAULT_SENDER",
+            gettext("Set it, such as: Sales <sales@example.com>"),
+        )
+    in_the_open = not (config.get("MAIL_USE_TLS") or config.get("MAIL_USE_SSL"))
+    if way.name == "smtp" and config.get("MAIL_PASSWORD") and in_the_open:
+        yield fault(
+            gettext("The password travels to the mail server in the open."),
+            where,
+            gettext("Set MAIL_USE_TLS=on (port 587) or MAIL_USE_SSL=on (465)."),
+        )
+    needed = NOTICES.get(way.name)
+    if needed and not config.get(needed):
+        yield warning(
+            gettext("We do not hear of bounces and complaints: %(variable)s is not set.", variable=needed),
+            where,
+            gettext(
+                "Set it, and have %(provider)s post to %(url)s.", provider=way.way.title, url=_notices(way)
+            ),
+        )
+    elif needed:
+        yield ok(
+            gettext(
+                "Callback address to paste at %(provider)s: %(url)s",
+                provider=way.way.title,
+                url=_notices(way),
+            ),
+            where,
+        )
+
+
+def _notices(way: ChosenWay) -> str:
+    return f"{public_url() or 'PUBLIC_URL'}/email/events/{way.name}"
+
+
+def _account(way: ChosenWay) -> Iterator[Finding]:
+    where, title = f"{WHERE} ({way.way.title})", way.way.title
+    try:
+        standing = way.way.make(way.config).check()
+    except ProviderError as error:
+        yield refused(error, title, where)
+        return
+    yield from clock_remark(standing.at, title, where)
+    words = {
+        "may_not_send": (
+            fault,
+            gettext("The key may not send mail."),
+            gettext("Give it the permission “Mail Send”."),
+        ),
+        "sandbox": (
+            warning,
+            gettext("The account is in the sandbox: it writes to verified addresses only."),
+            gettext("Ask AWS for production access."),
+        ),
+        "sending_paused": (
+            fault,
+            gettext("AWS has paused this account's sending."),
+            gettext("Look at it in the SES console."),
+        ),
+    }
+    for code in standing.faults:
+        level, what, remedy = words[code]
+        yield level(what, where, remedy)
+    yield ok(gettext("%(provider)s accepts the credentials.", provider=title), where)
