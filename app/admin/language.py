@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import Any
 from urllib.parse import urlsplit
@@ -75,6 +76,9 @@ def compile_catalogues() -> list[str]:
 
 def init_language(app: Flask) -> None:
     """Put our choice of language in the place of FAB's, which ignores browsers and writes every session."""
+    # Not only at set-up: what is not found once stays untranslated in this process and in all it forks.
+    with contextlib.suppress(OSError):  # a read-only file system holds those that its image was built with
+        compile_catalogues()
     get_babel(app).locale_selector = language
     # FAB's own route leads "back" by its page history, which we do not keep.
     app.view_functions["LocaleView.index"] = choose_language

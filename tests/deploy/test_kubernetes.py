@@ -29,8 +29,6 @@ pytestmark = pytest.mark.kubernetes
 FOLDER = ROOT / "deploy" / "kubernetes"
 OVERLAYS = ("monolith", "services", "staging", "production")
 PARTS = ("web", "worker", "relay")
-BY_PROCESS = {"METRICS_PORT", "METRICS_TOKEN"}
-"""Read by the processes themselves (docs/metrics.md)."""
 
 Resource = dict[str, Any]
 
@@ -245,7 +243,7 @@ def test_a_secret_file_holds_names_and_no_value() -> None:
 def test_processes_are_told_only_what_is_read(overlay: str) -> None:
     recording = Recording({"EMBUDO_INSTANCE": "/tmp/embudo-nowhere", "SECRET_KEY": "s" * 40})
     Config.from_env(recording)
-    known = recording.asked | BY_PROCESS
+    known = recording.asked
     for item in of(overlay, "ConfigMap"):
         assert set(item["data"]) <= known
     for _, _, spec in pods(overlay):
