@@ -47,7 +47,7 @@ class Running:
         return wait_for(read, f"{name} starts")
 
     def redis_pid(self) -> int:
-        return int((self.folder / "redis.lock").read_text())
+        return int((self.folder / "redis.lock").read_text() or 0)
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         self.process.send_signal(number)
@@ -137,9 +137,7 @@ def test_redis_that_dies_is_started_again_with_its_data(start: Callable[..., Run
     running = start("web")
     first = running.redis_pid()
     os.kill(first, signal.SIGKILL)
-    second = wait_for(
-        lambda: running.redis_pid() if running.redis_pid() != first else 0, "Redis starts again"
-    )
+    second = wait_for(lambda: pid if (pid := running.redis_pid()) != first else 0, "Redis starts again")
     assert not gone(second)
     assert running.stop() == 0
     assert gone(second)

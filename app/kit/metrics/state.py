@@ -27,8 +27,9 @@ KEPT_SECONDS = 3.0
 QUERY_MS = 2000
 """How long one statement may take on PostgreSQL, milliseconds."""
 
-SCRAPE_SECONDS = 7.0
-"""Parts that have not begun by then are left out: Prometheus gives up after ten seconds and would get nothing."""
+SCRAPE_SECONDS = 2.0
+"""Parts that have not begun by then are left out: Prometheus gives up after four seconds (deploy/prometheus) and would
+get nothing, which looks as if the service were gone."""
 
 log = telemetry.get_logger("metrics")
 
