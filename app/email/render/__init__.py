@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-import css_inline
-import mrml
 from lxml.etree import LxmlError
 
 from app.contracts.problems import Problem, problem
@@ -35,8 +33,6 @@ SUBJECT_CHARS = 500
 COMPILED_TEMPLATES = 256
 """Compiled templates that a process keeps."""
 
-_INLINER = css_inline.CSSInliner(load_remote_stylesheets=False, keep_at_rules=True)
-_MJML = mrml.RenderOptions(fonts={})  # no web fonts: opening a mail must not tell a font server
 _POSITION = re.compile(r" at position (\d+):(\d+)")
 _DOCUMENT = re.compile(r"<(?:html|body|!doctype)\b", re.IGNORECASE)
 _FRAME = (
@@ -168,10 +164,16 @@ def _liquid_problem(error: LiquidProblem, where: str) -> Problem:
 
 
 def _to_html(masked: Masked, format_: str, language: str, problems: list[Problem]) -> str | None:
+    # Megabytes that only a process which compiles templates needs, and the relay never.
+    import css_inline
+    import mrml
+
     html = masked.source
     if format_ == "mjml":
+        # No web fonts: opening a mail must not tell a font server.
+        options = mrml.RenderOptions(fonts={})
         try:
-            html = mrml.to_html(masked.source, None, _MJML).content
+            html = mrml.to_html(masked.source, None, options).content
         except OSError as error:  # mrml's only exception
             if not masked.problems:  # they say the same, with a line
                 problems.append(_mjml_problem(str(error), masked.source))
@@ -180,7 +182,7 @@ def _to_html(masked: Masked, format_: str, language: str, problems: list[Problem
     elif not _DOCUMENT.search(html):
         html = _FRAME % {"language": language, "body": html}
     try:
-        return _INLINER.inline(html)
+        return css_inline.CSSInliner(load_remote_stylesheets=False, keep_at_rules=True).inline(html)
     except ValueError as error:  # css_inline.InlineError is one
         problems.append(problem("/body", "css", "The styles cannot be read: %(reason)s", reason=str(error)))
         return None
