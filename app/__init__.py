@@ -75,7 +75,7 @@ def _add_doors(app: Flask, served: tuple[services.Service, ...]) -> None:
         *admin.checks(),
         *services.checks(served),
     ]
-    app.extensions["embudo_setup"] = lambda: (admin.compile_catalogues(), services.seed(served))
+    app.extensions["embudo_setup"] = lambda: services.seed(served)
     app.extensions["embudo_setup_security"] = admin.setup_security
     app.extensions["embudo_reset_password"] = admin.reset_password
     with app.app_context():

@@ -30,9 +30,6 @@ from app.kit.redis_client import RedisError
 OLD_SECONDS = 60
 """Work that waits longer than this is worth a warning: doorbells are answered within seconds."""
 
-RELAY_SECONDS = 30
-"""A relay that has not been heard of for so long is taken for dead; it reports every few seconds."""
-
 log = telemetry.get_logger("admin")
 
 
@@ -263,7 +260,7 @@ def _relay_state() -> State:
     oldest = max(
         (beats.get(name, float("inf")) for name in current_app.extensions["embudo_services"]), default=0.0
     )
-    if oldest > RELAY_SECONDS:
+    if oldest > relay.SILENT_SECONDS:
         return State("error", gettext("Not running: events and timers wait."))
     return State("ok", gettext("Running; heard of %(age)s ago.", age=age(oldest)))
 

@@ -52,7 +52,7 @@ def choose_language(locale: str) -> Any:
 
 
 def compile_catalogues() -> list[str]:
-    """Make the .mo files that are older than their .po; which that were. Part of set-up and image builds.
+    """Make the .mo files that are older than their .po; which that were. At each start, and in image builds.
 
     Compiled catalogues are never committed. The new file takes the old one's place at once, so that a running
     process reads either.

@@ -15,13 +15,11 @@ from flask_babel import gettext
 from flask_babel import lazy_gettext as _l
 
 from app.admin import home
-from app.admin.home import OLD_SECONDS, RELAY_SECONDS, age
+from app.admin.home import OLD_SECONDS, age
 from app.admin.menu import MenuEntry
 from app.admin.views import PageView, expose, may_read
+from app.kit import jobs, relay
 from app.kit.metrics import state
-
-LATE_SECONDS = 300
-"""Work or events that have waited so long are not late but stuck."""
 
 WORDS = {"ok": _l("fine"), "warning": _l("attention"), "error": _l("broken")}
 ICONS = {"ok": "fa-circle-check", "warning": "fa-triangle-exclamation", "error": "fa-circle-xmark"}
@@ -144,7 +142,7 @@ def _processes(numbers: _Numbers) -> Iterator[Row]:
             advice="" if workers else gettext("Start a worker: python worker.py %(queue)s", queue=queue),
         )
     for service, seconds in numbers.by("relay_heartbeat_age_seconds", "service").items():
-        runs = seconds <= RELAY_SECONDS
+        runs = seconds <= relay.SILENT_SECONDS
         yield Row(
             label=gettext("Relay of %(name)s", name=service),
             level="ok" if runs else "error",
@@ -157,7 +155,7 @@ def _processes(numbers: _Numbers) -> Iterator[Row]:
 
 def _aged(label: str, count: float, seconds: float, advice: str) -> Row:
     """A row of things that wait, judged by the age of the oldest."""
-    level = "error" if seconds > LATE_SECONDS else "warning" if seconds > OLD_SECONDS else "ok"
+    level = "error" if seconds > jobs.STALLED_SECONDS else "warning" if seconds > OLD_SECONDS else "ok"
     if not count:
         text = gettext("Nothing waits.")
     elif seconds < 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from flask import current_app
 from flask_babel import gettext
@@ -10,9 +11,8 @@ from flask_babel import gettext
 from app.email import queries
 from app.email.queries import ChosenWay
 from app.kit.db import db
-from app.kit.doctor import Check, Finding, clock_remark, fault, ok, refused, warning
+from app.kit.doctor import Check, Finding, account, fault, ok, unreadable, warning
 from app.kit.doctor.running import public_url
-from app.kit.errors import ProviderError
 
 WHERE = "/admin/mail-providers"
 NOTICES = {"sendgrid": "SENDGRID_WEBHOOK_KEY", "ses": "SES_TOPIC_ARNS"}
@@ -43,14 +43,10 @@ def _ways() -> Iterator[Finding | Check]:
         )
     for way in usable:
         yield from _settings(way)
-        yield Check(name=f"email {way.name}", run=lambda w=way: _account(w), calls_out=True, seconds=30.0)  # type: ignore[misc]
+        yield Check(name=f"email {way.name}", run=partial(_account, way), calls_out=True, seconds=30.0)
     for way in ways:
         if way.undecryptable:
-            yield fault(
-                gettext("Stored credentials cannot be read: SECRET_KEY has changed."),
-                f"{WHERE} ({way.way.title})",
-                gettext("Put the former key into SECRET_KEY_OLD, or enter the credentials again."),
-            )
+            yield unreadable(f"{WHERE} ({way.way.title})")
 
 
 def _settings(way: ChosenWay) -> Iterator[Finding]:
@@ -95,30 +91,19 @@ def _notices(way: ChosenWay) -> str:
 
 def _account(way: ChosenWay) -> Iterator[Finding]:
     where, title = f"{WHERE} ({way.way.title})", way.way.title
-    try:
-        standing = way.way.make(way.config).check()
-    except ProviderError as error:
-        yield refused(error, title, where)
-        return
-    yield from clock_remark(standing.at, title, where)
-    words = {
-        "may_not_send": (
-            fault,
-            gettext("The key may not send mail."),
-            gettext("Give it the permission “Mail Send”."),
+    faults = {
+        "may_not_send": fault(
+            gettext("The key may not send mail."), where, gettext("Give it the permission “Mail Send”.")
         ),
-        "sandbox": (
-            warning,
+        "sandbox": warning(
             gettext("The account is in the sandbox: it writes to verified addresses only."),
+            where,
             gettext("Ask AWS for production access."),
         ),
-        "sending_paused": (
-            fault,
+        "sending_paused": fault(
             gettext("AWS has paused this account's sending."),
+            where,
             gettext("Look at it in the SES console."),
         ),
     }
-    for code in standing.faults:
-        level, what, remedy = words[code]
-        yield level(what, where, remedy)
-    yield ok(gettext("%(provider)s accepts the credentials.", provider=title), where)
+    return account(lambda: way.way.make(way.config).check(), title, where, faults)

@@ -27,6 +27,9 @@ JOB_SECONDS = 120
 BELL_SECONDS = 30
 """A bell that rang this long ago without an answer is rung again, also while other jobs wait in its queue."""
 
+STALLED_SECONDS = 300.0
+"""Work that has waited so long is not late but stuck: it waits for somebody who does not come."""
+
 NUDGE_LIMIT = 10_000
 """Nudges kept while no relay runs; they are hints, so old ones may go."""
 

@@ -26,6 +26,9 @@ SWEEP_SECONDS = 2.0
 PURGE_SECONDS = 3600.0
 """How often confirmed events and old answers are forgotten."""
 
+SILENT_SECONDS = 30.0
+"""A relay that has not been heard of for so long is taken for dead: fifteen sweeps were missed."""
+
 HEARTBEAT_KEY = "embudo:relay"
 """Hash of service → unix time of the relay's last sweep; shown by the admin, watched by alerts."""
 

@@ -110,9 +110,17 @@ def _note_answer(*keys: str) -> None:
 def breaker_open(name: str) -> bool:
     """Whether the breaker refuses calls now."""
     try:
-        return bool(redis().exists(f"embudo:breaker:{name}:opened"))
+        return breakers_open([name])[0]
     except RedisError:
         return False
+
+
+def breakers_open(names: Sequence[str]) -> list[bool]:
+    """Whether each of these breakers holds calls back, in one question; raises RedisError."""
+    with redis().pipeline(transaction=False) as pipe:
+        for name in names:
+            pipe.exists(f"embudo:breaker:{name}:opened")
+        return [bool(found) for found in pipe.execute()]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -38,7 +38,7 @@ SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """Upper bounds of the classes that durations are counted in: from a cached page to the longest time-out of a call."""
 
 # A series per counter that says when it began; several processes have no such moment.
-disable_created_metrics()  # type: ignore[no-untyped-call]
+disable_created_metrics()
 
 HTTP_REQUESTS = Counter("embudo_http_requests_total", "Answered requests", ["method", "route", "status"])
 HTTP_SECONDS = Histogram(

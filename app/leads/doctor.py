@@ -8,7 +8,7 @@ from flask import current_app
 from flask_babel import gettext
 
 from app.kit.db import db
-from app.kit.doctor import Check, Finding, clock_remark, fault, ok, refused, warning
+from app.kit.doctor import Check, Finding, clock_remark, fault, ok, refused, unreadable, warning
 from app.kit.doctor.running import public_url
 from app.kit.errors import ProviderError
 from app.kit.secrets import Undecryptable
@@ -39,13 +39,7 @@ def _connections() -> Iterator[Finding | Check]:
         try:
             token = queries.token_of(row)
         except Undecryptable:
-            asked.append(
-                fault(
-                    gettext("Stored credentials cannot be read: SECRET_KEY has changed."),
-                    where,
-                    gettext("Put the former key into SECRET_KEY_OLD, or enter the credentials again."),
-                )
-            )
+            asked.append(unreadable(where))
             continue
         asked.append(_check(row.name, token, queries.endpoint_of(row), row.base_id, where))
     db.session.rollback()  # nothing stays open while Airtable is asked

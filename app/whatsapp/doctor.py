@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 
 from flask_babel import gettext
 from sqlalchemy import select
 
 from app.kit.db import db
-from app.kit.doctor import Check, Finding, clock_remark, fault, ok, refused, warning
+from app.kit.doctor import Check, Finding, account, fault, ok, unreadable, warning
 from app.kit.doctor.running import public_url
-from app.kit.errors import ProviderError
 from app.kit.secrets import Undecryptable
 from app.whatsapp.models import Channel
 from app.whatsapp.providers import SENDERS
@@ -53,16 +53,12 @@ def _channels() -> Iterator[Finding | Check]:
         try:
             credentials = queries.opened(provider, stored)
         except Undecryptable:
-            yield fault(
-                gettext("Stored credentials cannot be read: SECRET_KEY has changed."),
-                where,
-                gettext("Put the former key into SECRET_KEY_OLD, or enter the credentials again."),
-            )
+            yield unreadable(where)
             continue
         yield from _callback(provider, where)
         yield Check(
             name=f"whatsapp {provider} {name}",
-            run=lambda p=provider, c=credentials, w=where: _account(p, c, w),  # type: ignore[misc]
+            run=partial(_account, provider, credentials, where),
             calls_out=True,
         )
 
@@ -90,36 +86,24 @@ def _callback(provider: str, where: str) -> Iterator[Finding]:
 
 
 def _account(provider: str, credentials: Mapping[str, str], where: str) -> Iterator[Finding]:
-    title = provider.title()
-    try:
-        standing = SENDERS[provider].check(credentials)
-    except ProviderError as error:
-        yield refused(error, title, where)
-        return
-    yield from clock_remark(standing.at, title, where)
-    words = {
-        "account_closed": (
-            fault,
-            gettext("The account is suspended or closed."),
-            gettext("Settle it in Twilio's console."),
+    faults = {
+        "account_closed": fault(
+            gettext("The account is suspended or closed."), where, gettext("Settle it in Twilio's console.")
         ),
-        "account_on_trial": (
-            warning,
+        "account_on_trial": warning(
             gettext("The account is a trial: it writes to verified numbers only."),
+            where,
             gettext("Upgrade it in Twilio's console."),
         ),
-        "number_not_connected": (
-            fault,
+        "number_not_connected": fault(
             gettext("The number is not connected at Meta."),
+            where,
             gettext("Look at it in the WhatsApp Manager."),
         ),
-        "quality_low": (
-            warning,
+        "quality_low": warning(
             gettext("Meta rates the number's quality low and may limit it."),
+            where,
             gettext("Look in the WhatsApp Manager what people reported."),
         ),
     }
-    for code in standing.faults:
-        level, what, remedy = words[code]
-        yield level(what, where, remedy)
-    yield ok(gettext("%(provider)s accepts the credentials.", provider=title), where)
+    return account(lambda: SENDERS[provider].check(credentials), provider.title(), where, faults)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
+from flask_babel import Domain, force_locale, get_babel, get_domain, gettext
 
 from app.admin import language
 from app.admin.assets import BUILD, Manifest, asset, asset_built
@@ -104,6 +105,27 @@ def test_catalogues_are_compiled_when_they_are_older_than_their_source(
     assert language.compile_catalogues() == ["es"]
     assert language.compile_catalogues() == []
     assert [path.name for path in sorted(source.parent.iterdir())] == ["messages.mo", "messages.po"]
+
+
+def test_an_app_that_starts_on_a_fresh_clone_speaks_spanish_at_once(
+    app: Flask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "es" / "LC_MESSAGES" / "messages.po"
+    source.parent.mkdir(parents=True)
+    source.write_text(
+        'msgid ""\nmsgstr "Content-Type: text/plain; charset=utf-8\\n"\n\nmsgid "Leads"\nmsgstr "Fichas"\n'
+    )
+    monkeypatch.setattr(language, "TRANSLATIONS", tmp_path)
+    with app.app_context():
+        monkeypatch.setattr(get_babel(app).instance, "domain_instance", Domain([str(tmp_path)]))
+        get_domain().cache.clear()
+        try:
+            with force_locale("es"):
+                assert gettext("Leads") == "Leads", "looked up before anything was compiled"
+                language.init_language(app)
+                assert gettext("Leads") == "Fichas"
+        finally:
+            get_domain().cache.clear()
 
 
 def test_fabs_noise_is_not_logged(app: Flask) -> None:

@@ -228,7 +228,7 @@ class Heroku:
         """Ask the web as the router does, which waits for so long; the status."""
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", data=body, headers=headers)
         try:
-            with urllib.request.urlopen(request, timeout=ROUTER_SECONDS) as answer:  # noqa: S310
+            with urllib.request.urlopen(request, timeout=ROUTER_SECONDS) as answer:  # noqa: S310  # our own web
                 return int(answer.status)
         except urllib.error.HTTPError as error:
             return error.code
@@ -264,7 +264,7 @@ def heroku(
             headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
             body = json.dumps({"name": "Azulejos", "document": FLOW}).encode()
             ask = urllib.request.Request(f"http://127.0.0.1:{made.port}/flows", data=body, headers=headers)
-            with urllib.request.urlopen(ask, timeout=ROUTER_SECONDS) as answer:  # noqa: S310
+            with urllib.request.urlopen(ask, timeout=ROUTER_SECONDS) as answer:  # noqa: S310  # our own web
                 flow = json.loads(answer.read())["id"]
             assert made.post(f"/flows/{flow}/publish", b"{}", headers) < 300
             yield made, database, meta

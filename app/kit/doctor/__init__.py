@@ -11,6 +11,7 @@ from app.kit.doctor.examination import Report, examine
 from app.kit.doctor.findings import (
     Check,
     Finding,
+    account,
     as_json,
     as_text,
     clock_remark,
@@ -18,6 +19,7 @@ from app.kit.doctor.findings import (
     ok,
     refused,
     short_url,
+    unreadable,
     warning,
 )
 
@@ -25,6 +27,7 @@ __all__ = [
     "Check",
     "Finding",
     "Report",
+    "account",
     "as_json",
     "as_text",
     "clock_remark",
@@ -33,5 +36,6 @@ __all__ = [
     "ok",
     "refused",
     "short_url",
+    "unreadable",
     "warning",
 ]

@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from app.kit import telemetry
-from app.kit.doctor.findings import Check, Finding, fault, warning
+from app.kit.doctor.findings import Check, Finding, fault, unreadable, warning
 from app.kit.redis_client import RedisError
 from app.kit.secrets import Undecryptable
 
@@ -129,11 +129,7 @@ def _broken(check: Check, error: Exception) -> Finding:
             gettext("Mend Redis first."),
         )
     if isinstance(error, Undecryptable):
-        return fault(
-            gettext("Stored credentials cannot be read: SECRET_KEY has changed."),
-            check.name,
-            gettext("Put the former key into SECRET_KEY_OLD, or enter the credentials again."),
-        )
+        return unreadable(check.name)
     log.debug("check failed", check=check.name, exc_info=error)
     return fault(
         gettext("The check itself failed (%(kind)s).", **values),

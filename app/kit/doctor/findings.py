@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,6 +13,7 @@ from flask_babel import gettext, ngettext
 
 from app.kit import db
 from app.kit.errors import Misconfigured, Permanent, ProviderError, Temporary
+from app.kit.http import Standing
 
 if TYPE_CHECKING:
     from app.kit.doctor.examination import Report
@@ -96,6 +97,29 @@ def refused(error: ProviderError, provider: str, where: str) -> Finding:
         where,
         gettext("Look at the status page of %(provider)s and try again in a few minutes.", **values),
     )
+
+
+def unreadable(where: str) -> Finding:
+    """Stored credentials that our key does not open."""
+    return fault(
+        gettext("Stored credentials cannot be read: SECRET_KEY has changed."),
+        where,
+        gettext("Put the former key into SECRET_KEY_OLD, or enter the credentials again."),
+    )
+
+
+def account(
+    ask: Callable[[], Standing], provider: str, where: str, faults: Mapping[str, Finding]
+) -> Iterator[Finding]:
+    """What a provider says of our account. ask: of its adapter. faults: what each code of `Standing.faults` means."""
+    try:
+        standing = ask()
+    except ProviderError as error:
+        yield refused(error, provider, where)
+        return
+    yield from clock_remark(standing.at, provider, where)
+    yield from (faults[code] for code in standing.faults)
+    yield ok(gettext("%(provider)s accepts the credentials.", provider=provider), where)
 
 
 def clock_remark(theirs: datetime | None, provider: str, where: str) -> list[Finding]:

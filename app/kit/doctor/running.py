@@ -17,12 +17,6 @@ from app.kit import db, health, http, jobs, outbox, relay
 from app.kit.doctor.findings import Check, Finding, fault, ok, short_url, warning
 from app.kit.redis_client import redis
 
-SILENT_SECONDS = 30.0
-"""A relay that has not swept for so long is dead: fifteen sweeps were missed."""
-
-STALLED_SECONDS = 300.0
-"""Work that waits longer than this waits for somebody who does not come."""
-
 DISTINCT = 10
 """Different characters that even a short random key has."""
 
@@ -48,7 +42,7 @@ def _relay() -> Iterator[Finding]:
     seen = relay.heartbeats()
     for service in current_app.extensions["embudo_services"]:
         age = seen.get(service)
-        if age is None or age > SILENT_SECONDS:
+        if age is None or age > relay.SILENT_SECONDS:
             what = (
                 gettext("No relay has ever run for %(service)s.", service=service)
                 if age is None
@@ -75,7 +69,7 @@ def _workers() -> Iterator[Finding]:
                 "worker",
                 gettext("Start one: python worker.py %(queue)s", queue=queue.queue),
             )
-        elif queue.oldest_seconds is not None and queue.oldest_seconds > STALLED_SECONDS:
+        elif queue.oldest_seconds is not None and queue.oldest_seconds > jobs.STALLED_SECONDS:
             yield warning(
                 gettext(
                     "A job waits in %(queue)s for %(age)d s.", queue=queue.queue, age=queue.oldest_seconds
@@ -100,7 +94,7 @@ def _outboxes() -> Iterator[Finding]:
                 f"/admin/dead-letters/{box.service}",
                 gettext("Mend what they name, then try them again on that page."),
             )
-        if box.oldest_seconds is not None and box.oldest_seconds > STALLED_SECONDS:
+        if box.oldest_seconds is not None and box.oldest_seconds > jobs.STALLED_SECONDS:
             yield warning(
                 gettext(
                     "An event of %(service)s waits for its listeners for %(age)d s.",

@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,7 @@ def checks() -> list[Check]:
     for bind in migrate.binds():
         by_engine.setdefault(db.engine_of(bind), []).append(bind)
     found = [
-        Check(name=f"database {' '.join(binds)}", run=lambda e=engine, b=binds: _database(e, b))  # type: ignore[misc]
+        Check(name=f"database {' '.join(binds)}", run=partial(_database, engine, binds))
         for engine, binds in by_engine.items()
     ]
     found.append(Check(name="redis", run=_redis))

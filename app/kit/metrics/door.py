@@ -111,7 +111,7 @@ def _counted() -> Iterable[Metric]:
     if folder is None:
         return [metric for counter in telemetry.COUNTED for metric in counter.collect()]
     files = [str(file) for file in Path(folder).glob("*.db")]
-    merged: Iterable[Metric] = MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]
+    merged: Iterable[Metric] = MultiProcessCollector.merge(files)
     return merged
 
 

@@ -96,7 +96,7 @@ def _broker() -> Iterator[Sample]:
     from app.kit import broker  # who has no broker does not load its client
 
     try:
-        broker.states(url, current_app.extensions["embudo_services"])
+        broker.inspect(url, ())
     except Temporary:
         yield BROKER_UP, (), 0
     else:

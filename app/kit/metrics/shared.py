@@ -94,7 +94,7 @@ def share(folder: Path) -> None:
     os.environ[FOLDER_VARIABLE] = str(folder)
     # prometheus_client decides when it is imported, which is before the configuration is read. No value was made yet:
     # every counter of ours has labels, and its values come with the first count.
-    values.ValueClass = values.MultiProcessValue(_Numbers(folder))  # type: ignore[no-untyped-call]
+    values.ValueClass = values.MultiProcessValue(_Numbers(folder))
 
 
 def folder() -> str | None:

@@ -17,7 +17,7 @@ from prometheus_client.core import GaugeMetricFamily
 from sqlalchemy import func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.kit import db, telemetry
+from app.kit import db, resilience, telemetry
 from app.kit.errors import Temporary
 from app.kit.redis_client import RedisError, redis
 
@@ -135,9 +135,8 @@ def _families(parts: Sequence[Part]) -> list[GaugeMetricFamily]:
         except (SQLAlchemyError, RedisError, Temporary) as error:
             failed += 1
             log.warning("part of the metrics not read", part=part.name, error=type(error).__name__)
-        except (
-            Exception
-        ):  # a fault of ours must not blind whoever watches; the count of errors is watched, too
+        except Exception:
+            # A fault of ours must not blind whoever watches; the number of what failed is watched, too.
             failed += 1
             log.exception("part of the metrics failed", part=part.name)
     samples.append((SCRAPE_ERRORS, (), failed))
@@ -209,15 +208,10 @@ def last_day(now: datetime) -> str:
 
 def open_breakers(names: Mapping[str, str]) -> list[Sample]:
     """Samples of these breakers. names: breaker → what to call it, each once."""
-    if not names:
-        return []
-    with redis().pipeline(transaction=False) as pipe:
-        for name in names:
-            pipe.exists(f"embudo:breaker:{name}:opened")
-        states = pipe.execute()
+    states = resilience.breakers_open(list(names)) if names else []
     return [
-        (BREAKER_OPEN, (shown,), float(bool(state)))
-        for shown, state in zip(names.values(), states, strict=True)
+        (BREAKER_OPEN, (shown,), float(is_open))
+        for shown, is_open in zip(names.values(), states, strict=True)
     ]
 
 
