@@ -214,7 +214,7 @@ class KubernetesServer(LoopbackServer):
 
     def _roll_out(self, item: Resource) -> None:
         """What the controller of Deployments does: the template's ReplicaSet becomes the newest."""
-        name, template = item["metadata"]["name"], item["spec"]["template"]
+        name, template = item["metadata"]["name"], _without_nulls(item["spec"]["template"])
         owned = [
             other for (kind, _), other in self.stored.items()
             if kind == "replicasets" and other["metadata"]["ownerReferences"][0]["name"] == name
@@ -253,7 +253,7 @@ class KubernetesServer(LoopbackServer):
                 ],
             },
             "spec": {
-                "replicas": 1, "selector": owner["spec"]["selector"], "template": copy.deepcopy(owner["spec"]["template"]),
+                "replicas": 1, "selector": owner["spec"]["selector"], "template": _without_nulls(owner["spec"]["template"]),
             },
         }  # fmt: skip
         self.stored["replicasets", name] = made
@@ -320,6 +320,13 @@ def _failed(status: int, message: str, *, reason: str = "", name: str = "") -> A
         "details": {"name": name},
     }  # fmt: skip
     return Answer(status=status, body=body)
+
+
+def _without_nulls(value: Any) -> Any:
+    """What Go's clients write of fields that are not set means nothing."""
+    if isinstance(value, dict):
+        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+    return [_without_nulls(item) for item in value] if isinstance(value, list) else value
 
 
 def _merged(found: Any, patch: Any) -> Any:
