@@ -41,6 +41,10 @@ NAMING = {
 IDLE_SECONDS = 5.0
 """A connection that lay in the pool for longer is asked whether it still lives before anybody gets it."""
 
+SILENT_SECONDS = 5.0
+"""How long a PostgreSQL that took a connection and said nothing is left alone: a page asks it several times, and each
+would wait anew until the connection attempt is given up (connect_timeout)."""
+
 SQLITE_BUSY_MS = 15_000
 """How long a SQLite writer waits for another before it gives up, milliseconds."""
 
@@ -138,6 +142,7 @@ def init_db(app: Flask) -> None:
                 _tune_sqlite(engine)
             else:
                 _ask_after_idleness(engine)
+                _leave_alone_after_silence(engine)
 
 
 def engine_of(bind: str) -> Engine:
@@ -168,6 +173,23 @@ def _ask_after_idleness(engine: Engine) -> None:
             engine.dialect.do_ping(connection)
         except engine.dialect.loaded_dbapi.Error as error:
             raise InvalidatePoolError("the database was restarted") from error
+
+
+def _leave_alone_after_silence(engine: Engine) -> None:
+    """Let nobody wait for a new connection again right after one that hung; what refuses takes no time."""
+    silent_until = 0.0
+
+    @event.listens_for(engine, "do_connect")
+    def _on_connect(dialect: Any, _record: Any, arguments: Any, options: Any) -> Any:
+        nonlocal silent_until
+        errors = dialect.loaded_dbapi.errors
+        if time.monotonic() < silent_until:
+            raise errors.ConnectionTimeout("the database hung just now; it is left alone for a moment")
+        try:
+            return dialect.connect(*arguments, **options)
+        except errors.ConnectionTimeout:
+            silent_until = time.monotonic() + SILENT_SECONDS
+            raise
 
 
 def _tune_sqlite(engine: Engine) -> None:

@@ -6,12 +6,16 @@ so callers treat RedisError as "later", never as a failure of what they do.
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import Any
 
 from flask import Flask, current_app
 from redis import Redis
 from redis.backoff import ExponentialBackoff
+from redis.exceptions import ConnectionError as ConnectionLost
 from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as Silence
 from redis.retry import Retry
 
 CONNECT_SECONDS = 2.0
@@ -20,7 +24,34 @@ CONNECT_SECONDS = 2.0
 REPLY_SECONDS = 5.0
 """How long to wait for an answer; blocking commands bring their own limit."""
 
+SILENT_SECONDS = 5.0
+"""How long a Redis that gave no answer in time is left alone. A page or a webhook asks it several times, and would wait
+for each answer anew."""
+
 __all__ = ["RedisError", "connect", "init_redis", "redis"]
+
+
+class _OncePerSilence(Retry):
+    """Repeats once what a lost connection broke off. After a silence nobody waits again for a while."""
+
+    def __init__(self) -> None:
+        # Not after a silence: the command may have been carried out, and the second wait is as long as the first.
+        super().__init__(ExponentialBackoff(cap=0.2, base=0.02), 1, (ConnectionLost,))
+        self._silent_until = 0.0
+
+    def __deepcopy__(self, _memo: dict[int, Any]) -> _OncePerSilence:
+        """Each connection of a client takes a copy; but it is the server that is silent."""
+        return self
+
+    def call_with_retry(self, do: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Raises Silence at once while the server is left alone."""
+        if time.monotonic() < self._silent_until:
+            raise Silence("Redis gave no answer just now; it is left alone for a moment.")
+        try:
+            return super().call_with_retry(do, *args, **kwargs)
+        except Silence:
+            self._silent_until = time.monotonic() + SILENT_SECONDS
+            raise
 
 
 def connect(url: str, *, reply_seconds: float | None = REPLY_SECONDS) -> Redis:
@@ -32,7 +63,7 @@ def connect(url: str, *, reply_seconds: float | None = REPLY_SECONDS) -> Redis:
         # a unix socket has no keep-alive, and its connection class refuses the word
         **({} if url.startswith("unix:") else {"socket_keepalive": True}),
         health_check_interval=30,
-        retry=Retry(ExponentialBackoff(cap=0.2, base=0.02), 1),
+        retry=_OncePerSilence(),
     )
 
 

@@ -123,5 +123,6 @@ def add_to_home(appbuilder: Any) -> None:
             state=_channel_health,
             endpoint="ChannelView.list",
             position=30,
+            needs=("whatsapp",),
         ),
     )
