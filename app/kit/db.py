@@ -26,6 +26,8 @@ from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.orm import DeclarativeBase, ORMExecuteState, mapped_column
 from sqlalchemy.types import TypeDecorator
 
+from app.kit.silence import Silence
+
 PLATFORM = "platform"
 """The bind of what all services share: users, roles, API keys."""
 
@@ -40,10 +42,6 @@ NAMING = {
 
 IDLE_SECONDS = 5.0
 """A connection that lay in the pool for longer is asked whether it still lives before anybody gets it."""
-
-SILENT_SECONDS = 5.0
-"""How long a PostgreSQL that took a connection and said nothing is left alone: a page asks it several times, and each
-would wait anew until the connection attempt is given up (connect_timeout)."""
 
 SQLITE_BUSY_MS = 15_000
 """How long a SQLite writer waits for another before it gives up, milliseconds."""
@@ -176,20 +174,22 @@ def _ask_after_idleness(engine: Engine) -> None:
 
 
 def _leave_alone_after_silence(engine: Engine) -> None:
-    """Let nobody wait for a new connection again right after one that hung; what refuses takes no time."""
-    silent_until = 0.0
+    """Let not everybody wait for a new connection after one that hung; what refuses takes no time."""
+    silence = Silence()
 
     @event.listens_for(engine, "do_connect")
     def _on_connect(dialect: Any, _record: Any, arguments: Any, options: Any) -> Any:
-        nonlocal silent_until
         errors = dialect.loaded_dbapi.errors
-        if time.monotonic() < silent_until:
+        if not silence.may_ask():
             raise errors.ConnectionTimeout("the database hung just now; it is left alone for a moment")
+        answered = True
         try:
             return dialect.connect(*arguments, **options)
         except errors.ConnectionTimeout:
-            silent_until = time.monotonic() + SILENT_SECONDS
+            answered = False
             raise
+        finally:
+            silence.tell(answered=answered)
 
 
 def _tune_sqlite(engine: Engine) -> None:

@@ -6,7 +6,6 @@ so callers treat RedisError as "later", never as a failure of what they do.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -15,8 +14,10 @@ from redis import Redis
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import ConnectionError as ConnectionLost
 from redis.exceptions import RedisError
-from redis.exceptions import TimeoutError as Silence
+from redis.exceptions import TimeoutError as NoAnswer
 from redis.retry import Retry
+
+from app.kit.silence import Silence
 
 CONNECT_SECONDS = 2.0
 """How long a request may wait for a connection before Redis counts as gone."""
@@ -24,34 +25,33 @@ CONNECT_SECONDS = 2.0
 REPLY_SECONDS = 5.0
 """How long to wait for an answer; blocking commands bring their own limit."""
 
-SILENT_SECONDS = 5.0
-"""How long a Redis that gave no answer in time is left alone. A page or a webhook asks it several times, and would wait
-for each answer anew."""
-
 __all__ = ["RedisError", "connect", "init_redis", "redis"]
 
 
-class _OncePerSilence(Retry):
-    """Repeats once what a lost connection broke off. After a silence nobody waits again for a while."""
+class _Once(Retry):
+    """Repeats once what a lost connection broke off; and lets nobody wait for a server that just gave no answer."""
 
     def __init__(self) -> None:
         # Not after a silence: the command may have been carried out, and the second wait is as long as the first.
         super().__init__(ExponentialBackoff(cap=0.2, base=0.02), 1, (ConnectionLost,))
-        self._silent_until = 0.0
+        self._silence = Silence()
 
-    def __deepcopy__(self, _memo: dict[int, Any]) -> _OncePerSilence:
+    def __deepcopy__(self, _memo: dict[int, Any]) -> _Once:
         """Each connection of a client takes a copy; but it is the server that is silent."""
         return self
 
     def call_with_retry(self, do: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Raises Silence at once while the server is left alone."""
-        if time.monotonic() < self._silent_until:
-            raise Silence("Redis gave no answer just now; it is left alone for a moment.")
+        """Raises NoAnswer at once while the server is left alone."""
+        if not self._silence.may_ask():
+            raise NoAnswer("Redis gave no answer just now; it is left alone for a moment.")
+        answered = True
         try:
             return super().call_with_retry(do, *args, **kwargs)
-        except Silence:
-            self._silent_until = time.monotonic() + SILENT_SECONDS
+        except NoAnswer:
+            answered = False
             raise
+        finally:
+            self._silence.tell(answered=answered)
 
 
 def connect(url: str, *, reply_seconds: float | None = REPLY_SECONDS) -> Redis:
@@ -63,7 +63,7 @@ def connect(url: str, *, reply_seconds: float | None = REPLY_SECONDS) -> Redis:
         # a unix socket has no keep-alive, and its connection class refuses the word
         **({} if url.startswith("unix:") else {"socket_keepalive": True}),
         health_check_interval=30,
-        retry=_OncePerSilence(),
+        retry=_Once(),
     )
 
 
