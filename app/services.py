@@ -92,8 +92,8 @@ SERVICES: dict[str, Service] = {
 """Every service there is. Adding one: docs/howto/add-a-service.md."""
 
 
-DEAD_LETTERS = "/admin/dead-letters"
-"""Each service shows its own failed events, below its name."""
+DEAD_LETTERS, STATUS = "/admin/dead-letters", "/admin/status"
+"""Each service shows its own failed events, and how it does, below its name."""
 
 
 class UnknownService(ValueError):
@@ -172,17 +172,17 @@ def routes() -> tuple[gateway.Routes, ...]:
             service=service.name,
             paths=service.paths,
             callbacks=service.callbacks,
-            screens=(*service.screens, f"{DEAD_LETTERS}/{service.name}"),
+            screens=(*service.screens, *(f"{page}/{service.name}" for page in (DEAD_LETTERS, STATUS))),
         )
         for service in SERVICES.values()
     )
 
 
-def elsewhere(served: Iterable[Service]) -> tuple[tuple[Any, str], ...]:
-    """(title, first screen) of the services that other processes serve, behind the same gateway."""
+def elsewhere(served: Iterable[Service]) -> tuple[tuple[str, Any, str], ...]:
+    """(name, title, first screen) of the services that other processes serve, behind the same gateway."""
     here = {service.name for service in served}
     return tuple(
-        (service.title, f"{service.screens[0]}/list/")
+        (name, service.title, f"{service.screens[0]}/list/")
         for name, service in SERVICES.items()
         if name not in here
     )

@@ -222,7 +222,7 @@ def health() -> list[dict[str, Any]]:
         rows.append((gettext("Relay"), _relay_state()))
     for box in _ask("outbox", outbox.health, []):
         rows.append((gettext("Events of %(name)s", name=box.service), _outbox_state(box)))
-    rows += [(gettext("Message broker"), _broker_state())] if current_app.config["EVENTS_BROKER_URL"] else []
+    rows += [(gettext("Message broker"), broker_state())] if current_app.config["EVENTS_BROKER_URL"] else []
     told = [{"label": label, "level": state.level, "text": str(state.text)} for label, state in rows]
     return told + [{name: row[name] for name in ("label", "level", "text")} for row in reported()]
 
@@ -283,20 +283,21 @@ def _outbox_state(box: outbox.OutboxHealth) -> State:
     return State("ok", gettext("%(n)s events wait.", n=box.waiting))
 
 
-def _broker_state() -> State:
+def broker_state() -> State:
+    """How RabbitMQ does for the services that are served here; whoever looks makes no queue."""
     from app.kit import broker  # who has no broker does not load its client
 
     try:
-        states = broker.states(
+        _, queues = broker.inspect(
             current_app.config["EVENTS_BROKER_URL"], current_app.extensions["embudo_services"]
         )
     except Temporary:
         return State("error", gettext("Does not answer; events wait in the database."))
-    waiting = sum(state.waiting for state in states)
-    deaf = [state.service for state in states if not state.consumers]
+    waiting = sum(queue.waiting for queue in queues)
+    deaf = [queue.service for queue in queues if not queue.consumers]
     if deaf:
         return State("error", gettext("No worker takes the events of %(names)s.", names=", ".join(deaf)))
-    if any(state.dead for state in states):
+    if any(queue.dead for queue in queues):
         return State("warning", gettext("Some letters were set aside; see “Failed events”."))
     return State("ok", gettext("%(n)s events wait.", n=waiting))
 

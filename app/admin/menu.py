@@ -126,7 +126,7 @@ def sidebar() -> list[dict[str, Any]]:
     if elsewhere and sections:
         items = [
             {"label": str(label), "icon": ELSEWHERE_ICON, "url": url, "active": False}
-            for label, url in elsewhere
+            for _name, label, url in elsewhere
         ]
         sections.append({"heading": gettext("Other services"), "items": items})
     return sections

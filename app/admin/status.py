@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from flask import current_app, url_for
+from flask import abort, current_app, url_for
 from flask_babel import gettext
 from flask_babel import lazy_gettext as _l
 
@@ -93,6 +93,11 @@ def sections(may_follow: Callable[[str], bool]) -> list[Section]:
         Section(title=gettext("Processes"), icon="fa-gears", rows=list(_processes(numbers))),
         Section(title=gettext("Work that waits"), icon="fa-inbox", rows=list(_work(numbers))),
         Section(title=gettext("Connections"), icon="fa-plug", rows=list(_connections(numbers, may_follow))),
+        Section(
+            title=gettext("Other services"),
+            icon="fa-arrow-up-right-from-square",
+            rows=list(_neighbours(numbers)),
+        ),
     ]
     return [section for section in found if section.rows]
 
@@ -119,21 +124,57 @@ def _stores(numbers: _Numbers) -> Iterator[Row]:
             text=gettext("Does not answer; work waits in the database."),
             advice=gettext("Start Redis or correct REDIS_URL. Nothing is lost: the relay finds what waits."),
         )
-    broker = numbers.one("broker_up")
-    if broker is not None:
-        down = gettext("Does not answer; events wait in the database.")
-        yield Row(
-            label=gettext("Message broker"),
-            level="ok" if broker else "error",
-            text=gettext("Answers.") if broker else down,
-            advice="" if broker else gettext("Start RabbitMQ or correct EVENTS_BROKER_URL."),
-        )
+    if numbers.one("broker_up") is not None:
+        yield _broker(numbers)
     if unread := int(numbers.one("metrics_scrape_errors") or 0):
         yield Row(
             label=gettext("This page"),
             level="warning",
             text=gettext("%(n)s parts could not be read.", n=unread),
             advice=gettext("Mend what is broken above; otherwise the log says which part and why."),
+        )
+
+
+def _broker(numbers: _Numbers) -> Row:
+    label = gettext("Message broker")
+    if not numbers.one("broker_up"):
+        return Row(
+            label=label,
+            level="error",
+            text=gettext("Does not answer; events wait in the database."),
+            advice=gettext("Start RabbitMQ or correct EVENTS_BROKER_URL."),
+        )
+    state = home.broker_state()
+    advice = {
+        "warning": gettext("Look at them under “Failed events” and hand them over again."),
+        "error": gettext("Start a worker: python worker.py"),
+    }
+    return Row(label=label, level=state.level, text=str(state.text), advice=advice.get(state.level, ""))
+
+
+def _neighbours(numbers: _Numbers) -> Iterator[Row]:
+    """How the services do that other processes serve, as far as it can be known here: they share Redis."""
+    beats = relay.heartbeats() if numbers.one("redis_up") else None
+    refused = {name for name, is_open in numbers.by("breaker_open", "provider").items() if is_open}
+    for service, title, _ in current_app.extensions["embudo_elsewhere"]:
+        seconds = None if beats is None else beats.get(service, float("inf"))
+        level, text = "error", gettext("Nothing has ever been heard of its relay.")
+        if seconds is None:
+            level, text = "warning", gettext("Cannot say now.")
+        elif f"service:{service}" in refused:
+            text = gettext("Kept failing; calls are held back and tried again by themselves.")
+        elif seconds <= relay.SILENT_SECONDS:
+            level, text = "ok", gettext("Its relay was heard of %(age)s ago.", age=age(seconds))
+        elif seconds < float("inf"):
+            text = gettext("Its relay was last heard of %(age)s ago.", age=age(seconds))
+        yield Row(
+            label=str(title),
+            level=level,
+            text=text,
+            advice=""
+            if level == "ok"
+            else gettext("Its page says more; when that does not open, its web is down."),
+            url=url_for("StatusView.of", service=service),
         )
 
 
@@ -208,8 +249,10 @@ def _connections(numbers: _Numbers, may_follow: Callable[[str], bool]) -> Iterat
             url=url_for(health["endpoint"]) if shown else "",
         )
     for provider, is_open in numbers.by("breaker_open", "provider").items():
+        if provider.startswith("service:") or (provider == "rabbitmq" and not is_open):
+            continue  # told of the neighbour, and above
         yield Row(
-            label=provider,
+            label={"rabbitmq": "RabbitMQ"}.get(provider, provider),
             level="error" if is_open else "ok",
             text=gettext("Kept failing; calls are held back and tried again by themselves.")
             if is_open
@@ -231,7 +274,7 @@ def _connections(numbers: _Numbers, may_follow: Callable[[str], bool]) -> Iterat
 
 
 class StatusView(PageView):
-    """Whether all is well, for who runs the system."""
+    """Whether all is well, for who runs the system. Behind a gateway each service's process answers for itself."""
 
     class_permission_name = "Status"
     roles = {"read": ("manager",)}
@@ -241,14 +284,39 @@ class StatusView(PageView):
     @expose("/")
     @may_read
     def index(self) -> Any:
-        """The page."""
-        return self.page("admin/status.html", title=_l("Status"), **_shown(self.may_follow))
+        """The page of whichever process answers."""
+        return self.page(
+            "admin/status.html",
+            title=_l("Status"),
+            live=url_for(f"{self.endpoint}.live"),
+            **_shown(self.may_follow),
+        )
 
     @expose("/live")
     @may_read
     def live(self) -> Any:
         """What of the page changes, asked by open pages every ten seconds."""
         return self.page("admin/_status.html", title="", **_shown(self.may_follow))
+
+    @expose("/<service>/")
+    @may_read
+    def of(self, service: str) -> Any:
+        """The page of the process that serves a service."""
+        live = url_for(f"{self.endpoint}.live_of", service=_served(service))
+        return self.page("admin/status.html", title=_l("Status"), live=live, **_shown(self.may_follow))
+
+    @expose("/<service>/live")
+    @may_read
+    def live_of(self, service: str) -> Any:
+        """The same as `live`, below the path that leads to this process."""
+        _served(service)
+        return self.live()
+
+
+def _served(service: str) -> str:
+    if service not in current_app.extensions["embudo_services"]:
+        abort(404)
+    return service
 
 
 def _shown(may_follow: Callable[[str], bool]) -> dict[str, Any]:
@@ -261,5 +329,8 @@ def _shown(may_follow: Callable[[str], bool]) -> dict[str, Any]:
         "words": WORDS,
         "icons": ICONS,
         "services": current_app.extensions["embudo_services"],
-        "elsewhere": [(str(title), url) for title, url in current_app.extensions["embudo_elsewhere"]],
+        "elsewhere": [
+            (str(title), url_for("StatusView.of", service=name))
+            for name, title, _ in current_app.extensions["embudo_elsewhere"]
+        ],
     }

@@ -123,7 +123,7 @@ def test_where_another_process_serves_a_service_the_sidebar_leads_there(
     app: Flask, admin: FlaskClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert "/admin/outbox/list/" in {rule.rule for rule in app.url_map.iter_rules()}
-    monkeypatch.setitem(app.extensions, "embudo_elsewhere", (("E-mail", "/elsewhere/list/"),))
+    monkeypatch.setitem(app.extensions, "embudo_elsewhere", (("email", "E-mail", "/elsewhere/list/"),))
     assert 'href="/elsewhere/list/"' in admin.get("/").text
 
 
@@ -131,4 +131,4 @@ def test_every_service_begins_with_a_list(app: Flask) -> None:
     from app.services import elsewhere
 
     rules = {rule.rule for rule in app.url_map.iter_rules()}
-    assert {path for _, path in elsewhere(())} <= rules
+    assert {path for _, _, path in elsewhere(())} <= rules

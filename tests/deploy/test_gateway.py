@@ -119,7 +119,13 @@ def test_what_is_of_use_inside_only_is_not_there(
 
 
 def test_the_gateway_says_itself_that_it_lives(nginx: Gateway) -> None:
-    assert ask(nginx.port, "/healthz").json == {"status": "ok"}
+    assert ask(nginx.port, "/gateway/healthz").json == {"status": "ok"}
+
+
+def test_health_is_the_applications_which_recognises_itself_by_it(
+    nginx: Gateway, upstreams: dict[str, Upstream]
+) -> None:
+    assert ask(nginx.port, "/healthz").json == {"service": "leads"}
 
 
 # --- what is passed on ---------------------------------------------------------------------------------------------------

@@ -44,8 +44,9 @@ def _owners(app: Flask) -> dict[str, str]:
         module = views.get(rule.endpoint.partition(".")[0]) or app.view_functions[rule.endpoint].__module__
         parts = module.split(".")
         owners[rule.rule] = parts[1] if parts[0] == "app" and parts[1] in SERVICES else "platform"
-    # A page of the platform that each process shows of itself.
-    for rule in [rule for rule in owners if rule.startswith(f"{services.DEAD_LETTERS}/<service>")]:
+    # Pages of the platform that each process shows of itself.
+    own = tuple(f"{page}/<service>" for page in (services.DEAD_LETTERS, services.STATUS))
+    for rule in [rule for rule in owners if rule.startswith(own)]:
         del owners[rule]
     return owners
 

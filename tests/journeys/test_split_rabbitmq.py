@@ -7,20 +7,25 @@ is lost, and it catches up.
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 
 import pytest
+import requests
+from prometheus_client.parser import text_string_to_metric_families
 
 from app.kit import broker
-from tests.conftest import LOCAL_POSTGRESQL, postgresql_url
+from tests.admin.pages import words
+from tests.conftest import ADMIN_PASSWORD, LOCAL_POSTGRESQL, postgresql_url
 from tests.fakes.gateway import Gateway
 from tests.fakes.meta_server import MetaServer
 from tests.fakes.rabbitmq import RabbitMQ
 from tests.fakes.smtp_server import smtp_server
 from tests.fakes.twilio_server import TwilioServer
 from tests.journeys.installation import SERVICES, Installation, installation
-from tests.journeys.processes import free_port
+from tests.journeys.processes import ROOT, free_port
 from tests.journeys.talk import FLOW, NAME, REPLIES, WISH, Person
 from tests.ops.waiting import wait_for
 
@@ -31,6 +36,8 @@ pytestmark = [
     pytest.mark.postgresql,
     pytest.mark.timeout(400),
 ]
+
+TOKEN = "a-token-of-the-tests"
 
 REPLIES_AFTER = (2, 3, 4, 5, 6, 7, 8, 9)
 """How many replies there are after each of the eight turns."""
@@ -67,6 +74,8 @@ def split(
             EVENTS_BROKER_URL=node.url,
             TRUSTED_PROXIES="1",
             PUBLIC_URL=f"http://127.0.0.1:{port}",
+            ADMIN_PASSWORD=ADMIN_PASSWORD,
+            METRICS_TOKEN=TOKEN,
         ) as made,
         Gateway({name: [f"127.0.0.1:{made.of(name).port}"] for name in SERVICES}, port=port) as gateway,
     ):
@@ -214,3 +223,97 @@ def test_a_broker_that_dies_in_the_middle_delays_events_and_refuses_no_request(
     made.settle()
     for somebody in people:
         assert (len(somebody.leads()), len(somebody.mails())) == (1, 1)
+
+
+# --- who looks after it ------------------------------------------------------------------------------------------------
+
+
+def test_the_smoke_test_passes_through_the_gateway(made: Installation) -> None:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "deploy" / "smoke.py"), made.door, "--seconds", "0"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def administrator(door: str) -> requests.Session:
+    """A browser that has logged in through the gateway; any service takes its session."""
+    browser = requests.Session()
+    browser.headers["Accept-Language"] = "en"
+    page = browser.get(f"{door}/login/", timeout=20).text
+    token = page.partition('name="csrf_token"')[2].partition('value="')[2].partition('"')[0]
+    form = {"username": "admin", "password": ADMIN_PASSWORD, "csrf_token": token}
+    answer = browser.post(f"{door}/login/", data=form, timeout=20, allow_redirects=False)
+    assert answer.status_code == 302, answer.text[:500]
+    return browser
+
+
+def gauges(made: Installation, service: str) -> dict[str, list[tuple[dict[str, str], float]]]:
+    """What Prometheus reads of a service's web."""
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    answer = requests.get(f"{made.of(service).url}/metrics", headers=headers, timeout=4)
+    return {
+        family.name: [(sample.labels, sample.value) for sample in family.samples]
+        for family in text_string_to_metric_families(answer.text)
+    }
+
+
+def test_each_service_tells_prometheus_of_itself_and_of_the_broker(made: Installation) -> None:
+    for service in SERVICES:
+        found = gauges(made, service)
+        assert found["embudo_broker_up"] == [({}, 1)]
+        assert {labels["bind"]: up for labels, up in found["embudo_database_up"]} == {
+            "platform": 1,
+            service: 1,
+        }
+        assert [labels["service"] for labels, _ in found["embudo_outbox_pending"]] == [service]
+        assert [labels["service"] for labels, _ in found["embudo_build_info"]] == [service]
+        assert found["embudo_metrics_scrape_errors"] == [({}, 0)]
+
+
+TITLES = {"whatsapp": "WhatsApp flows", "leads": "Leads", "email": "E-mail", "webhooks": "Webhooks"}
+
+
+def test_each_service_has_a_status_page_of_its_own_that_leads_to_the_others(made: Installation) -> None:
+    browser = administrator(made.door)
+    first = browser.get(f"{made.door}/admin/status/", timeout=20).text
+    assert "This is what the process of leads knows." in words(first), "it has the platform's pages"
+    for service in SERVICES:
+        page = browser.get(f"{made.door}/admin/status/{service}/", timeout=20)
+        said = words(page.text)
+        assert page.status_code == 200
+        assert f"This is what the process of {service} knows." in said
+        assert f"fine Database {service} Answers." in said
+        assert "fine Message broker 0 events wait." in said
+        assert f"fine Relay of {service} Running" in said and f"fine Workers of {service}" in said
+        for other in set(SERVICES) - {service}:
+            assert f"Database {other}" not in said and f"Relay of {other}" not in said
+            assert f"fine {TITLES[other]} Its relay was heard of" in said
+            assert f'href="/admin/status/{other}/"' in page.text
+        live = browser.get(f"{made.door}/admin/status/{service}/live", timeout=20)
+        assert f"fine Database {service} Answers." in words(live.text)
+        assert f'data-fresh="/admin/status/{service}/live"' in page.text
+
+
+def test_a_broker_that_is_gone_is_told_by_every_service_and_so_is_its_return(
+    made: Installation, node: RabbitMQ
+) -> None:
+    browser = administrator(made.door)
+
+    def told() -> set[tuple[float, str]]:
+        """What all services say of the broker: to Prometheus, and to people."""
+        found = set()
+        for service in SERVICES:
+            ((_, up),) = gauges(made, service)["embudo_broker_up"]
+            said = words(browser.get(f"{made.door}/admin/status/{service}/live", timeout=20).text)
+            # Its row; what needs somebody is named above the rows, too.
+            found.add((up, said.rpartition("Message broker ")[2].partition(".")[0]))
+        return found
+
+    node.kill()
+    try:
+        gone = {(0, "Does not answer; events wait in the database")}
+        wait_for(lambda: told() == gone, "all say that it is gone")
+    finally:
+        node.start()
+    wait_for(lambda: told() == {(1, "0 events wait")}, "all say that it is back")
