@@ -236,6 +236,16 @@ def test_the_smoke_test_passes_through_the_gateway(made: Installation) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_the_doctor_recognises_the_installation_behind_the_gateway(made: Installation) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "flask", "ops", "doctor", "--json", "--language", "en"],
+        cwd=ROOT, env=made.of("leads").env, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    found = {item["check"]: item for item in json.loads(done.stdout)["findings"]}
+    assert found["public address answers"]["what"] == f"{made.door} leads to this installation."
+    assert found["broker"]["level"] == found["database leads"]["level"] == "ok"
+
+
 def administrator(door: str) -> requests.Session:
     """A browser that has logged in through the gateway; any service takes its session."""
     browser = requests.Session()
