@@ -24,7 +24,7 @@ from app.email.providers.ses import SesSender, SesSettings
 from app.email.providers.smtp import SmtpSender, SmtpSettings
 from app.email.providers.ways import WAYS, Way
 from app.kit.errors import Misconfigured, Permanent, RateLimited, Temporary, Unknown
-from config import MAIL_PROVIDERS
+from config import MAIL_PROVIDERS, PROVIDER_VARIABLES, Config
 from tests.email.amazon import amazon
 from tests.fakes.sendgrid_server import API_KEY, SendGridServer
 from tests.fakes.smtp_server import PASSWORD, USERNAME, SmtpScript, smtp_server
@@ -114,6 +114,12 @@ def sender(request: pytest.FixtureRequest) -> Iterator[MailSender]:
 def test_every_way_out_is_a_case_and_is_known_to_the_configuration() -> None:
     assert tuple(WAYS) == MAIL_PROVIDERS
     assert set(CASES) == {*WAYS, "outbox"}
+    by_aws_itself = {
+        "SES_ACCESS_KEY_ID",
+        "SES_SECRET_ACCESS_KEY",
+    }  # in the environment under names of AWS's own
+    read = set(Config.from_env({"SECRET_KEY": "x" * 24}).mail) | set(PROVIDER_VARIABLES)
+    assert {variable.name for way in WAYS.values() for variable in way.variables} <= read | by_aws_itself
 
 
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS.keys())
