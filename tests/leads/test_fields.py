@@ -12,7 +12,7 @@ from app.kit.db import transaction
 from app.leads import commands
 from app.leads.admin import export, words
 from app.leads.admin.leads import LeadView
-from app.leads.api import LeadIn, LeadOut
+from app.leads.api.schemas import LeadIn, LeadOut
 from app.leads.commands.capture import FLOW_FIELDS
 from app.leads.commands.create import _FILLABLE
 from app.leads.commands.record import column_of
