@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import logging
 from collections.abc import Callable
@@ -54,13 +53,10 @@ def test_no_address_survives(address: str) -> None:
 
 
 @pytest.fixture
-def lines() -> Callable[[], list[dict[str, Any]]]:
-    """The JSON lines logged so far."""
+def lines(capsys: pytest.CaptureFixture[str]) -> Callable[[], list[dict[str, Any]]]:
+    """The JSON lines logged since the last question."""
     telemetry.configure_logging("INFO")
-    stream = io.StringIO()
-    (handler,) = [item for item in logging.getLogger().handlers if type(item) is logging.StreamHandler]
-    handler.setStream(stream)
-    return lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
+    return lambda: [json.loads(line) for line in capsys.readouterr().err.splitlines()]
 
 
 def test_fields_whose_names_give_them_away_are_hidden(lines: Callable[[], list[dict[str, Any]]]) -> None:
@@ -90,3 +86,8 @@ def test_lines_carry_the_request_id_of_what_caused_the_work(
     inside, outside = lines()
     assert (inside["request_id"], inside["job"]) == ("abc12345", "leads.x")
     assert "request_id" not in outside
+
+
+def test_lines_below_the_level_are_not_written_nor_made(lines: Callable[[], list[dict[str, Any]]]) -> None:
+    telemetry.get_logger("leads").debug("detail", lead_id="42")
+    assert lines() == []
