@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import urllib.request
-from pathlib import Path
 
 from bench.harness import (
     Installation,
     Result,
     await_url,
+    expect_no,
     free_port,
     gunicorn,
     installation,
@@ -46,8 +46,8 @@ def _lead(made: Installation, key: str) -> str:
     )
     with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310
         lead_id = str(json.load(answer)["id"])
-    await_lead = urllib.request.Request(f"{made.url}/leads/{lead_id}", headers=headers)  # noqa: S310
-    with urllib.request.urlopen(await_lead, timeout=20) as answer:  # noqa: S310
+    look = urllib.request.Request(f"{made.url}/leads/{lead_id}", headers=headers)  # noqa: S310
+    with urllib.request.urlopen(look, timeout=20) as answer:  # noqa: S310
         answer.read()
     return lead_id
 
@@ -58,7 +58,7 @@ def run() -> list[Result]:
         made.start("web")
         key = made.flask("api-key", "bench", "--scope", "all").split()[-1]
         lead_id = _lead(made, key)
-        script = Path(made.folder / "get.lua")
+        script = made.folder / "get.lua"
         script.write_text(WRK_SCRIPT % key)
         floor_port = free_port()
         floors, ours, p99 = [], [], []
@@ -70,10 +70,10 @@ def run() -> list[Result]:
             await_url(f"http://127.0.0.1:{floor_port}/readyz", made.log)
             for _ in range(ROUNDS):
                 rate, _slow, bad = wrk(f"http://127.0.0.1:{floor_port}/leads/{lead_id}", script)
-                _expect_no(bad, "floor")
+                expect_no(bad, "floor")
                 floors.append(rate)
                 rate, slow, bad = wrk(f"{made.url}/leads/{lead_id}", script)
-                _expect_no(bad, "GET /leads/{id}")
+                expect_no(bad, "GET /leads/{id}")
                 ours.append(rate)
                 p99.append(slow)
     value, floor = sorted(ours)[ROUNDS // 2], sorted(floors)[ROUNDS // 2]
@@ -86,8 +86,3 @@ def run() -> list[Result]:
             target=TARGET,
         )
     ]
-
-
-def _expect_no(bad: int, what: str) -> None:
-    if bad:
-        raise RuntimeError(f"{what}: {bad} answers were not 2xx")
