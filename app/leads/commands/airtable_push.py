@@ -230,11 +230,13 @@ def note_written(turn: Turn, planned: Sequence[Planned], records: Sequence[Recor
         if others.get(record.id, link.lead_id) != link.lead_id:
             refuse(link, "duplicate", "")
             continue
+        # The row was deleted in Airtable, and the upsert made another with nothing in it but this change.
+        is_anew = link.record_id not in (None, record.id)
         link.record_id, link.tagged, link.status = record.id, True, "synced"
         link.error_code = link.last_error = None
-        link.shadow = {**link.shadow, **_agreed(item.values, record, turn.pairs)}
+        link.shadow = {**({} if is_anew else link.shadow), **_agreed(item.values, record, turn.pairs)}
         link.synced_at = row.pushed_at
-        if link.elsewhere:
+        if link.elsewhere or is_anew:
             link.due_at = row.pushed_at
         elif link.revision == item.revision:
             link.due_at = link.dirty_since = None

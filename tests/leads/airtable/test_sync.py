@@ -6,6 +6,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
+import pytest
 from sqlalchemy import select
 
 from app.kit import jobs
@@ -304,6 +305,27 @@ def test_a_row_deleted_in_airtable_unlinks_recreates_or_deletes(connect: Connect
     pull(full=True)
     assert living() == []
     assert timeline(lead.id)[-1] == "deleted"
+
+
+@pytest.mark.parametrize("direction", ["both", "out"])
+def test_a_row_deleted_unnoticed_is_written_whole_by_the_next_change_and_empties_no_lead(
+    connect: Connect, table: Table, direction: str
+) -> None:
+    lead = keep(**ANN, notes="ten years of notes")
+    connect(direction=direction)
+    push()
+    pull()
+    table.remove(table.rows()[0]["record"])
+    change(lead.id, company="Smith")
+    push()
+    pull()
+    pull(full=True)
+    (row,) = table.rows()
+    assert (row["name"], row["company"], row["notes"]) == ("Ann Smith", "Smith", "ten years of notes")
+    found = living()[0]
+    assert (found.name, found.email, found.notes) == ("Ann Smith", "ann@example.com", "ten years of notes")
+    waiting = link(lead.id)
+    assert waiting is not None and waiting.due_at is None
 
 
 def test_many_deletions_at_once_stop_and_ask(connect: Connect, table: Table) -> None:
