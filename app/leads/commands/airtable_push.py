@@ -12,7 +12,7 @@ from app.kit import telemetry
 from app.kit.db import db, utcnow
 from app.kit.errors import Permanent
 from app.leads import mapping
-from app.leads.commands.airtable_turns import Turn, heal, keep_turn, tell
+from app.leads.commands.airtable_turns import Turn, heal, keep_turn, links_of, tell
 from app.leads.mapping import Mapped, differs
 from app.leads.models import AirtableConnection, AirtableLink, Lead
 from app.leads.providers import Record, Write
@@ -81,6 +81,34 @@ def route_new() -> int:
         else:
             link.connection_id = target
     return len(links)
+
+
+def to_look_at(turn: Turn) -> list[str]:
+    """Records that are to be read before anything is written to them: a person asked to bring the lead in step."""
+    keep_turn(turn)
+    found = db.session.scalars(
+        select(AirtableLink.record_id)
+        .where(
+            AirtableLink.connection_id == turn.connection_id,
+            AirtableLink.status == "new",
+            AirtableLink.record_id.is_not(None),
+            AirtableLink.due_at <= utcnow(),
+        )
+        .order_by(AirtableLink.due_at)
+        .limit(PLANNED)
+    )
+    return [record_id for record_id in found if record_id]
+
+
+def note_not_there(turn: Turn, record_id: str, *, calls: int) -> None:
+    """A record that is to be written is gone: it is written anew."""
+    keep_turn(turn, calls=calls)
+    for link in links_of(turn, [record_id]):
+        _detach(link)
+
+
+def _detach(link: AirtableLink) -> None:
+    link.record_id, link.tagged, link.shadow = None, False, {}
 
 
 def next_batch(turn: Turn, *, but: Sequence[str] = ()) -> Batch:
@@ -274,7 +302,7 @@ def note_refused(turn: Turn, planned: Planned, error: Permanent, *, calls: int) 
     heal(keep_turn(turn, calls=calls))
     for link in _locked([planned.lead_id]):
         if error.code in ("ROW_DOES_NOT_EXIST", "MODEL_ID_NOT_FOUND") and planned.write.record_id:
-            link.record_id, link.tagged, link.shadow = None, False, {}  # gone meanwhile: write it anew
+            _detach(link)  # gone meanwhile: write it anew
             continue
         refuse(link, error.code or "refused", error.detail)
 
