@@ -269,6 +269,12 @@ def note_written(turn: Turn, planned: Sequence[Planned], records: Sequence[Recor
         elif link.revision == item.revision:
             link.due_at = link.dirty_since = None
         done.append(link.lead_id)
+        log.info(
+            "lead written to airtable",
+            lead_id=link.lead_id,
+            connection_id=turn.connection_id,
+            request_id=link.request_id,
+        )
     tell(turn.connection_id, "out", done)
 
 
@@ -311,7 +317,7 @@ def refuse(link: AirtableLink, code: str, detail: str) -> None:
     """Set a lead aside with the reason."""
     link.status, link.due_at, link.dirty_since = "blocked", None, None
     link.error_code, link.last_error = code[:60], detail[:500]
-    log.warning("airtable refuses a lead", lead_id=link.lead_id, code=code)
+    log.warning("airtable refuses a lead", lead_id=link.lead_id, code=code, request_id=link.request_id)
 
 
 def note_removed(turn: Turn, removals: Sequence[Removal], *, calls: int) -> None:
