@@ -42,7 +42,14 @@ __all__ = [
 ]
 __all__ += ["may_read", "may_write"]
 
-METHODS = {"list": "read", "show": "read", "add": "write", "edit": "write", "delete": "write"}
+METHODS = {
+    "index": "read",
+    "list": "read",
+    "show": "read",
+    "add": "write",
+    "edit": "write",
+    "delete": "write",
+}
 """Two permissions per subject make a matrix that a person can read."""
 
 UNPROCESSABLE = 422
@@ -224,6 +231,12 @@ class SafeView(Screen, ModelView):  # type: ignore[misc]
     def show_context(self, row: Any) -> dict[str, Any]:
         """Further variables for an own show template."""
         return {}
+
+    @expose("/")
+    @has_access
+    def index(self) -> Any:
+        """To the list: this is the address that people shorten it to."""
+        return redirect(url_for(f"{self.endpoint}.list"))
 
     @expose("/list/")
     @has_access
