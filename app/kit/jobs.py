@@ -61,6 +61,10 @@ class QueueHealth:
     oldest_seconds: float | None
 
 
+class JobFailed(Exception):
+    """A job failed; why is in the log."""
+
+
 def init_jobs(app: Flask, jobs: Iterable[Job]) -> None:
     """Tell the app which jobs it knows."""
     app.extensions["embudo_jobs"] = {job.name: job for job in jobs}
@@ -172,9 +176,10 @@ def run(name: str, *_former: Any) -> None:
         try:
             job.run()
             outcome = "done"
-        except Exception:
+        except Exception as error:
             log.exception("job failed", job=name)
-            raise
+            # RQ keeps the text and the trace of what it catches, and logs it again: neither may name people.
+            raise JobFailed(type(error).__name__) from None
         finally:  # also when RQ stops it because it takes too long
             telemetry.JOBS.labels(name, outcome).inc()
             telemetry.JOB_SECONDS.labels(name).observe(time.perf_counter() - started)
