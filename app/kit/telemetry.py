@@ -33,6 +33,9 @@ EMAIL = re.compile(r"[^\s@<>(),;:\"\[\]]{1,64}@[^\s@<>(),;:'\"\[\]]{1,255}")
 PHONE = re.compile(r"(?<![\w.:-])(?:\+|whatsapp:\+?|%2B)\d[\d ().-]{6,18}\d|(?<![\w.:-])\d{9,15}(?![\w.:-])")
 BEARER = re.compile(r"\b(Bearer|Basic)\s+[\w.~+/=-]{6,}", re.IGNORECASE)
 API_KEY = re.compile(r"\bemb_[\w-]{8,}")
+DATABASE_DETAIL = re.compile(r"DETAIL: .*")
+"""PostgreSQL shows the row or the key that it refuses, names and texts included."""
+
 URL_PASSWORD = re.compile(r"(?<=://)([^/\s:@]*):([^/\s@]+)(?=@)")
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -104,7 +107,8 @@ def note_lookup(name: str, result: str) -> None:
 
 
 def masked(text: str) -> str:
-    """`text` with addresses, phone numbers, keys and passwords made unreadable."""
+    """`text` with addresses, phone numbers, keys, passwords and refused rows made unreadable."""
+    text = DATABASE_DETAIL.sub("DETAIL: ***", text)
     text = URL_PASSWORD.sub(r"\1:***", text)
     text = BEARER.sub(r"\1 ***", text)
     text = API_KEY.sub("emb_***", text)
@@ -146,6 +150,12 @@ def _add_request_id(_logger: Any, _method: str, event: MutableMapping[str, Any])
     request_id = REQUEST_ID.get()
     if request_id and "request_id" not in event:
         event["request_id"] = request_id
+    return event
+
+
+def _add_library(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Lines of libraries belong to no service of ours; they say whose they are."""
+    event.setdefault("service", str(event.get("logger", "")).partition(".")[0])
     return event
 
 
@@ -201,6 +211,20 @@ def _if_wanted(line: _Line, method: str, event: MutableMapping[str, Any]) -> Mut
     return event
 
 
+def web_server_said(record: logging.LogRecord) -> bool:
+    """Filter for gunicorn's logger: what it could not read, or failed at, without the request itself.
+
+    It repeats the line or header that is wrong, the whole address of who sent it, and paths with their query.
+    """
+    said = record.getMessage()
+    if said.startswith("Invalid request from ip="):
+        _, _, why = said.partition(": ")
+        record.msg, record.args = f"Invalid request: {why.partition(':')[0]}", ()
+    elif said.startswith("Error handling request"):
+        record.msg, record.args = "Error handling request", ()
+    return True
+
+
 def configure_logging(level: str = "INFO", *, as_json: bool = True) -> None:
     """Send all logs, ours and the libraries', to stderr in one form."""
     first: list[Any] = [
@@ -220,7 +244,7 @@ def configure_logging(level: str = "INFO", *, as_json: bool = True) -> None:
     handler = _Libraries()
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[*first, structlog.stdlib.ExtraAdder()],
+            foreign_pre_chain=[*first, structlog.stdlib.ExtraAdder(), _add_library],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
         )
     )

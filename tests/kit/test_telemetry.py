@@ -77,6 +77,15 @@ def test_exception_texts_of_libraries_are_masked(lines: Callable[[], list[dict[s
     assert "no such user" in text
 
 
+def test_a_row_that_the_database_refuses_is_not_shown() -> None:
+    text = masked(
+        'null value in column "name" violates not-null constraint\n'
+        "DETAIL:  Failing row contains (1, Begoña Ibáñez, needs azulejos).\nCONTEXT: none"
+    )
+    assert "Begoña" not in text and "azulejos" not in text
+    assert "violates not-null constraint" in text and "CONTEXT" in text
+
+
 def test_lines_carry_the_request_id_of_what_caused_the_work(
     lines: Callable[[], list[dict[str, Any]]],
 ) -> None:
