@@ -223,6 +223,7 @@ class Webhook(Base):
     url: Mapped[str] = mapped_column(Text)
     headers: Mapped[Any] = mapped_column(Json, default=dict)
     body: Mapped[bytes] = mapped_column(LargeBinary)
+    request_id: Mapped[str | None] = mapped_column(String(80))
     received_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
     processed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     attempts: Mapped[int] = mapped_column(default=0)
@@ -274,6 +275,8 @@ class Message(Base):
         String(120), default=""
     )  # the person who wrote; empty: contact or bot
     provider_id: Mapped[str | None] = mapped_column(String(200))
+    # Of the request that brought or caused it: what becomes of it is logged under that.
+    request_id: Mapped[str | None] = mapped_column(String(80))
     webhook_id: Mapped[Id | None]
     webhook_index: Mapped[int] = mapped_column(default=0)
     silent: Mapped[bool] = mapped_column(default=False)  # inbound, but no answer to a bot: reactions, groups

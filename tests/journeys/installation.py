@@ -358,4 +358,5 @@ def _environment(
         "MAIL_SERVER": "127.0.0.1",
         "MAIL_PORT": str(mail.port),
         "MAIL_DEFAULT_SENDER": "Ventas <ventas@example.com>",
+        "WEBHOOKS_ALLOW_PRIVATE": "127.0.0.1",
     }

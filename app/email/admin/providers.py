@@ -37,10 +37,11 @@ class MailProviderView(PageView):
     def index(self) -> Any:
         """All of them, in the order in which they are tried."""
         ways = queries.all_ways(current_app.config)
+        sent = queries.count_sent_by()
         return self.page(
             "email/providers.html",
             title=_l("Mail providers"),
-            ways=[self._shown(chosen) for chosen in ways],
+            ways=[self._shown(chosen, sent.get(chosen.name, 0)) for chosen in ways],
             none_usable=not any(chosen.enabled and chosen.is_configured for chosen in ways),
             writing=bool(self.appbuilder.sm.has_access("can_write", self.class_permission_name)),
             my_address=getattr(current_user, "email", ""),
@@ -48,12 +49,12 @@ class MailProviderView(PageView):
             unread=queries.count_unread_notices(),
         )
 
-    def _shown(self, chosen: ChosenWay) -> dict[str, Any]:
+    def _shown(self, chosen: ChosenWay, sent: int) -> dict[str, Any]:
         name = f"mail:{chosen.name}"
         return {
             "chosen": chosen,
             "state": state_of(chosen, is_open=breaker_open(name), is_paused=bool(paused(name))),
-            "sent": queries.count_sent_by().get(chosen.name, 0),
+            "sent": sent,
             "error": words.explain(chosen.error_code, chosen.last_error),
             "fields": [_field(variable, chosen) for variable in chosen.way.variables],
             "webhook": _webhook(chosen.way),

@@ -37,7 +37,8 @@ def take_in() -> None:
         if not notices:
             return
         for notice in notices:
-            _take_in_one(notice)
+            with telemetry.bound(request_id=notice.request_id):
+                _take_in_one(notice)
     ring(commands.NOTICE_JOB)
 
 

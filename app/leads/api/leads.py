@@ -30,17 +30,12 @@ from app.kit.rest.openapi import ProblemDocument
 from app.leads import commands
 from app.leads.api.schemas import EventOut, LeadIn, LeadKept, LeadOut, LeadQuery, NoteIn, StageOut
 from app.leads.models import Lead, LeadEvent, Stage
-from app.leads.queries import cached, funnel, lists
+from app.leads.queries import cached, funnel, lists, people
 
 bp = api_blueprint("leads")
 
 TAGS = ("leads",)
-EXAMPLE = {
-    "name": "Lucía Fernández",
-    "email": "lucia@example.com",
-    "phone": "+34 600 000 012",
-    "tags": ["fair"],
-}
+EXAMPLE = {"name": "Lucía Fernández", "phone": "+34 600 000 012", "tags": ["fair"]}
 CHANGE_ANSWERS = {409: ProblemDocument, 412: ProblemDocument, 428: ProblemDocument}
 # No version is negative: an If-Match that we never gave out matches nothing, but a missing lead is still a 404.
 NO_VERSION = -1
@@ -73,7 +68,10 @@ def add(body: LeadIn) -> Response:
 @needs("leads:read")
 @endpoint(query=LeadQuery, out=Page[LeadOut], tags=TAGS, summary="List leads")
 def index(query: LeadQuery) -> dict[str, Any]:
-    """Filtered, sorted, paged by cursor; sellers see their own."""
+    """Filtered, sorted, paged by cursor; sellers see their own. `phone` or `email` alone is answered fastest."""
+    if (name := query.asks_only_for()) is not None:
+        found = people.find_document(people.IDENTITIES[name], getattr(query, name), current())
+        return {"items": [found] if found else [], "next": None}
     after = None
     given = decode_cursor(query.cursor, 3)
     if given is not None:

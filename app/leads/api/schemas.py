@@ -13,7 +13,7 @@ from app.kit.rest import Body, Moment, PageQuery
 from app.leads import matching
 from app.leads.commands.values import CUSTOM_KEYS, NOTES_LENGTH, TAG_LENGTH, TAGS_PER_LEAD
 from app.leads.models import EMAIL_LENGTH, NAME_LENGTH, SOURCES
-from app.leads.queries import lists
+from app.leads.queries import lists, people
 
 
 def _text(limit: int, *, nullable: bool = False, **more: Any) -> Any:
@@ -140,25 +140,24 @@ class LeadQuery(PageQuery):
     source: Text = ""
     tag: Text = Field("", description="All of these tags")
     q: Text = Field("", description="Words in name, company, e-mail or phone")
+    phone: Text = Field("", description="The lead with this telephone number, however it is written")
+    email: Text = Field("", description="The lead with this e-mail address")
     created_from: Moment | None = None
     created_to: Moment | None = Field(None, description="Exclusive")
     updated_from: Moment | None = None
     updated_to: Moment | None = Field(None, description="Exclusive")
     sort: Sort = "-created_at"
 
+    def asks_only_for(self) -> str | None:
+        """Phone or email, when nothing else is asked."""
+        asked = [name for name in self.model_fields_set - {"limit", "sort"} if getattr(self, name)]
+        return asked[0] if len(asked) == 1 and asked[0] in people.IDENTITIES else None
+
     def filters(self) -> lists.LeadFilter:
         """The filter part."""
-        return lists.LeadFilter(
-            stages=_several(self.stage),
-            owner=self.owner,
-            sources=_several(self.source),
-            tags=_several(self.tag),
-            q=self.q,
-            created_from=self.created_from,
-            created_to=self.created_to,
-            updated_from=self.updated_from,
-            updated_to=self.updated_to,
-        )
+        several = {f"{name}s": _several(getattr(self, name)) for name in ("stage", "source", "tag")}
+        plain = self.model_dump(exclude={"stage", "source", "tag", "sort", "limit", "cursor"})
+        return lists.LeadFilter(**(plain | several))
 
 
 def _several(text: str) -> tuple[str, ...]:

@@ -21,9 +21,9 @@ from app.contracts.problems import Problem, problem
 from app.kit.db import db
 from app.leads import matching
 from app.leads.models import NAME_LENGTH, SOURCES, Stage
+from app.leads.queries.people import default_country
 
 # Country by which a national telephone number is read when the configuration names none.
-DEFAULT_COUNTRY = "ES"
 NOTES_LENGTH = 10_000
 # Custom fields are for what the team adds, not for storing documents.
 CUSTOM_KEYS = 50
@@ -49,11 +49,6 @@ _BLANK: dict[str, Any] = {
     "next_contact_on": None,
     "notes": "",
 }
-
-
-def default_country() -> str:
-    """The country whose national numbers need no prefix."""
-    return str(current_app.config.get("DEFAULT_COUNTRY") or DEFAULT_COUNTRY)
 
 
 def default_language() -> str:

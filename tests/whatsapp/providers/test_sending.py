@@ -208,7 +208,7 @@ def test_a_refusal_that_cannot_be_read_is_still_a_refusal(case: Case, body: byte
 
 
 def test_errors_and_logs_tell_no_secret_no_number_and_no_text(
-    case: Case, caplog: pytest.LogCaptureFixture
+    case: Case, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     secrets = " ".join(case.secrets)
@@ -220,7 +220,8 @@ def test_errors_and_logs_tell_no_secret_no_number_and_no_text(
         refused(case, case.error(502, None, told)),
     ]
     case.sender.send(outgoing(), case.credentials)
-    shown = "".join("".join(traceback.format_exception(e)) + repr(e.args) for e in errors) + caplog.text
+    shown = "".join("".join(traceback.format_exception(e)) + repr(e.args) for e in errors)
+    shown += caplog.text + "".join(capsys.readouterr())
     for private in (PHONE, PHONE[1:], "600 12 34", "ann@example.com", TEXT, *case.secrets):
         assert private not in shown, private
 
