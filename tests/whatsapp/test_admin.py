@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from flask.testing import FlaskClient
 from markupsafe import escape
 from sqlalchemy import func, select
@@ -113,9 +114,20 @@ def test_every_provider_is_offered_and_says_where_its_webhook_goes(admin: FlaskC
         assert f"provider={provider}" in page
 
 
+@pytest.mark.parametrize(("language", "greeting"), [("es", "Hola 👋"), ("en", "Hello 👋")])
+def test_a_new_flow_speaks_as_its_author(admin: FlaskClient, language: str, greeting: str) -> None:
+    admin.get(f"/lang/{language}")
+    post(admin, "/admin/flows/add", name="Sales")
+    draft = db.session.scalars(select(Flow)).one().draft
+    assert (draft["language"], draft["nodes"][0]["text"]) == (language, greeting)
+
+
 def test_flows_are_added_duplicated_and_archived(admin: FlaskClient) -> None:
     assert post(admin, "/admin/flows/add", name="Ventas").status_code == 302
     flow = db.session.scalars(select(Flow)).one()
+    assert (flow.draft["language"], flow.draft["nodes"][0]["text"]) == ("en", "Hello 👋"), (
+        "as the author speaks"
+    )
     page = admin.get(f"/admin/flows/show/{flow.id}").text
     assert f'data-flow-id="{flow.id}"' in page and 'data-can-publish="true"' in page
     assert post(admin, f"/admin/flows/action/duplicate/{flow.id}").status_code == 302
