@@ -9,7 +9,7 @@ from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app import services
-from app.kit import cli, db, health, jobs, metrics, remote, requests_in, telemetry, transport
+from app.kit import cli, db, health, jobs, lanes, metrics, remote, requests_in, telemetry, transport
 from app.kit.doctor import running, storage
 from app.kit.redis_client import init_redis
 from app.kit.redis_server import socket_path
@@ -58,6 +58,7 @@ def create_app(config: Config | None = None, *, role: str = "web") -> Flask:
     services.load_models(served)
     db.init_db(app)
     init_redis(app)
+    lanes.init_lanes(app)
     requests_in.init_requests(app)
     init_problems(app)
     app.extensions["embudo_transport"] = _transport(config)

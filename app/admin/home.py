@@ -6,7 +6,7 @@ dash instead of taking the page with it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -86,13 +86,17 @@ class State:
 
 @dataclass(frozen=True, kw_only=True)
 class Health:
-    """A part whose state is shown; state() must be quick and may raise. endpoint: the page that says more."""
+    """A part whose state is shown; state() must be quick and may raise. endpoint: the page that says more.
+
+    needs: the databases that it reads, and "redis"; it is not asked by who knows that one of them is down.
+    """
 
     key: str
     label: Any
     state: Callable[[], State]
     endpoint: str = ""
     position: int = 100
+    needs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,12 +227,15 @@ def health() -> list[dict[str, Any]]:
     return told + [{name: row[name] for name in ("label", "level", "text")} for row in reported()]
 
 
-def reported() -> list[dict[str, str]]:
-    """What services report of themselves: label, level, sentence, and the endpoint of the page that says more."""
+def reported(down: Collection[str] = ()) -> list[dict[str, str]]:
+    """What services report of themselves: label, level, sentence, and the endpoint of the page that says more.
+
+    down: the databases, and "redis", that are known not to answer.
+    """
     unknown = State("error", gettext("Cannot say now."))
     found = []
     for part in _parts(Health):
-        state = _ask(part.key, part.state, unknown)
+        state = unknown if set(part.needs) & set(down) else _ask(part.key, part.state, unknown)
         found.append(
             {
                 "label": str(part.label),

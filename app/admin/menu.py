@@ -13,6 +13,12 @@ from typing import Any
 from flask import current_app, request, url_for
 from flask_babel import gettext
 from flask_babel import lazy_gettext as _l
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.kit import telemetry
+from app.kit.db import db
+
+log = telemetry.get_logger("admin")
 
 SECTIONS: dict[str, Any] = {
     "": "",
@@ -88,6 +94,16 @@ def may_open(view: Any, method: str | None = None) -> bool:
     return bool(view.appbuilder.sm.has_access(permission, view.class_permission_name))
 
 
+def _is_shown(entry: _Entry) -> bool:
+    """Whether an entry has something to show; not while its service cannot say, which must not take every page along."""
+    try:
+        return entry.shown_if is None or bool(entry.shown_if())
+    except SQLAlchemyError as error:
+        db.session.rollback()
+        log.warning("menu entry failed", entry=entry.endpoint, error=type(error).__name__)
+        return False
+
+
 def sidebar() -> list[dict[str, Any]]:
     """Sections with the entries that the current user may open: heading, items (label, icon, url, active)."""
     here = (request.endpoint or "").partition(".")[0]
@@ -102,7 +118,7 @@ def sidebar() -> list[dict[str, Any]]:
                 "active": entry.view.endpoint == here,
             }
             for entry in sorted(entries, key=lambda entry: entry.position)
-            if entry.section == key and may_open(entry.view) and (entry.shown_if is None or entry.shown_if())
+            if entry.section == key and may_open(entry.view) and _is_shown(entry)
         ]
         if items:
             sections.append({"heading": str(heading), "items": items})

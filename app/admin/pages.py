@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Flask, current_app, has_request_context, redirect, render_template, request, url_for
+from flask import Flask, current_app, g, has_request_context, redirect, render_template, request, url_for
 from flask_babel import get_locale, gettext
 from flask_babel import lazy_gettext as _l
 from flask_login import current_user
@@ -44,6 +44,8 @@ def error_page(status: int, title: str, detail: str) -> Any:
             appbuilder=current_app.appbuilder, base_template="admin/base.html",  # type: ignore[attr-defined]
         )  # fmt: skip
     except Exception:  # noqa: BLE001 (the database may be what failed, and the sidebar asks it)
+        # Flask-Login gives every template the user, whom it would look up in that database again.
+        g._login_user = current_app.login_manager.anonymous_user()  # type: ignore[attr-defined]
         page = render_template(
             "admin/error_bare.html", title=heading, sentence=sentence, request_id=request_id()
         )

@@ -70,6 +70,11 @@ class _Numbers:
             values[labels[label]] = max(value, values.get(labels[label], value))
         return values
 
+    def down(self) -> set[str]:
+        """The databases that do not answer, and "redis"."""
+        found = {bind for bind, is_up in self.by("database_up", "bind").items() if not is_up}
+        return found if self.one("redis_up") else found | {"redis"}
+
     def one(self, name: str) -> float | None:
         """The value of a gauge without labels."""
         return next((value for _, value in self.of(name)), None)
@@ -193,7 +198,7 @@ def _work(numbers: _Numbers) -> Iterator[Row]:
 
 
 def _connections(numbers: _Numbers, may_follow: Callable[[str], bool]) -> Iterator[Row]:
-    for health in home.reported():
+    for health in home.reported(numbers.down()):
         shown = health["level"] != "ok" and bool(health["endpoint"]) and may_follow(health["endpoint"])
         yield Row(
             label=health["label"],

@@ -26,6 +26,8 @@ from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.orm import DeclarativeBase, ORMExecuteState, mapped_column
 from sqlalchemy.types import TypeDecorator
 
+from app.kit.silence import Silence
+
 PLATFORM = "platform"
 """The bind of what all services share: users, roles, API keys."""
 
@@ -138,6 +140,7 @@ def init_db(app: Flask) -> None:
                 _tune_sqlite(engine)
             else:
                 _ask_after_idleness(engine)
+                _leave_alone_after_silence(engine)
 
 
 def engine_of(bind: str) -> Engine:
@@ -168,6 +171,25 @@ def _ask_after_idleness(engine: Engine) -> None:
             engine.dialect.do_ping(connection)
         except engine.dialect.loaded_dbapi.Error as error:
             raise InvalidatePoolError("the database was restarted") from error
+
+
+def _leave_alone_after_silence(engine: Engine) -> None:
+    """Let not everybody wait for a new connection after one that hung; what refuses takes no time."""
+    silence = Silence()
+
+    @event.listens_for(engine, "do_connect")
+    def _on_connect(dialect: Any, _record: Any, arguments: Any, options: Any) -> Any:
+        errors = dialect.loaded_dbapi.errors
+        if not silence.may_ask():
+            raise errors.ConnectionTimeout("the database hung just now; it is left alone for a moment")
+        answered = True
+        try:
+            return dialect.connect(*arguments, **options)
+        except errors.ConnectionTimeout:
+            answered = False
+            raise
+        finally:
+            silence.tell(answered=answered)
 
 
 def _tune_sqlite(engine: Engine) -> None:

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import orjson
 from flask import Blueprint, Response, current_app
-from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import SQLAlchemyError
 
-from app.kit import db, migrate
+from app.kit import db, lanes, migrate
 from app.kit.auth import public
-from app.kit.redis_client import RedisError, redis
+from app.kit.redis_client import redis
 from app.kit.rest import document, documented
 from app.kit.secrets import derived_key
 
 READY_SECONDS = 2.0
 """How long an answer of /readyz is given again without asking the parts."""
+
+ANSWER_SECONDS = 2.0
+"""Which part has not answered by then does not answer: whoever asks (a kubelet: 5 s) must hear that it was asked."""
 
 MARK_HEADER = "X-Embudo-Installation"
 """Header of /healthz that tells one installation from another, so that it can find out whether an address is its own."""
@@ -74,23 +79,36 @@ def mark() -> str:
 
 
 def _ask() -> dict[str, Any]:
-    parts: dict[str, str] = {}
+    servers: dict[Engine, list[str]] = {}
     for bind in (db.PLATFORM, *current_app.extensions["embudo_services"]):
-        try:
-            with db.engine_of(bind).connect() as connection:
-                connection.execute(text("SELECT 1"))
-                current = migrate.is_current(bind, connection)
-            parts[f"database {bind}"] = "ok" if current else "needs “flask ops setup”"
-        except DBAPIError:
-            parts[f"database {bind}"] = "does not answer"
+        servers.setdefault(db.engine_of(bind), []).append(bind)
+    databases = {
+        engine: lanes.ask(("ready", engine), partial(_current, engine, binds))
+        for engine, binds in servers.items()
+    }
+    pinged = lanes.ask(("ready", "redis"), lambda: redis().ping())
+    answers = lanes.answers({**databases, "redis": pinged}, ANSWER_SECONDS)
+    parts: dict[str, str] = {}
+    for engine, binds in servers.items():
+        answer = answers.get(engine)
+        for bind in binds:
+            if answer is None or isinstance(answer.exception(), SQLAlchemyError):
+                parts[f"database {bind}"] = "does not answer"
+            else:
+                parts[f"database {bind}"] = "ok" if answer.result()[bind] else "needs “flask ops setup”"
     ready = all(state == "ok" for state in parts.values())
-    try:
-        redis().ping()
-        parts["redis"] = "ok"
-    except RedisError:
-        parts["redis"] = "does not answer; work waits in the database"
-    status = "unavailable" if not ready else ("ok" if parts["redis"] == "ok" else "degraded")
+    answer = answers.get("redis")
+    alive = answer is not None and answer.exception() is None
+    parts["redis"] = "ok" if alive else "does not answer; work waits in the database"
+    status = "unavailable" if not ready else ("ok" if alive else "degraded")
     return {"status": status, "services": list(current_app.extensions["embudo_services"]), "parts": parts}
+
+
+def _current(engine: Engine, binds: Sequence[str]) -> dict[str, bool]:
+    """Which of these binds have this release's tables."""
+    with engine.connect() as connection:
+        connection.execute(text("SELECT 1"))
+        return {bind: migrate.is_current(bind, connection) for bind in binds}
 
 
 def _json(status: int, body: dict[str, Any]) -> Response:

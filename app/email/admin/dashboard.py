@@ -90,7 +90,14 @@ def add_to_home(appbuilder: Any) -> None:
             hint=_l("in the last 7 days"),
             quiet=True,
         ),
-        home.Health(key="mail", label=_l("E-mail"), state=_state, endpoint="OutboxView.list", position=50),
+        home.Health(
+            key="mail",
+            label=_l("E-mail"),
+            state=_state,
+            endpoint="OutboxView.list",
+            position=50,
+            needs=("email", "redis"),
+        ),
         home.Step(
             key="welcome_mail",
             label=_l("Write the welcome mail"),

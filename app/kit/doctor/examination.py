@@ -27,11 +27,12 @@ log = telemetry.get_logger("doctor")
 
 @dataclass(kw_only=True)
 class Report:
-    """What a check found. deadline: monotonic time after which nothing more is waited for."""
+    """What a check found. deadline: monotonic time after which nothing more is waited for. first: as in Check."""
 
     check: str
     findings: list[Finding] = field(default_factory=list)
     deadline: float = 0.0
+    first: bool = False
 
 
 _Told = tuple[Report, Finding | Check | None]
@@ -50,14 +51,17 @@ def examine(app: Flask, checks: Iterable[Check], *, language: str, offline: bool
     def take(check: Check, place: int) -> None:
         if check.calls_out and offline:
             return
-        report = Report(check=check.name)
+        report = Report(check=check.name, first=check.first)
         reports.insert(place, report)
         waiting.append((check, report))
 
     for check in checks:
         take(check, len(reports))
+    waiting.sort(key=lambda item: not item[0].first)
     while waiting or running:
         while waiting and len(running) < AT_ONCE:
+            if not waiting[0][0].first and any(report.first for report in running):
+                break
             check, report = waiting.pop(0)
             report.deadline = time.monotonic() + check.seconds
             running.append(report)

@@ -50,13 +50,15 @@ class Check:
 
     name: stable, in English, such as ``database leads``. run: gives findings, and further checks that are asked on
     their own, so that one of ten channels that hangs costs the other nine nothing. calls_out: asks somebody outside,
-    hence left out by --offline. seconds: how long it may take.
+    hence left out by --offline. seconds: how long it may take. first: others stand on what it asks, so it comes before
+    them: when that hangs, it is told here, and they do not wait for it each by itself.
     """
 
     name: str
     run: Callable[[], Iterable[Finding | Check]]
     calls_out: bool = False
     seconds: float = CHECK_SECONDS
+    first: bool = False
 
 
 def ok(what: str, where: str = "") -> Finding:

@@ -85,12 +85,12 @@ def checks() -> list[Check]:
     for bind in migrate.binds():
         by_engine.setdefault(db.engine_of(bind), []).append(bind)
     found = [
-        Check(name=f"database {' '.join(binds)}", run=partial(_database, engine, binds))
+        Check(name=f"database {' '.join(binds)}", run=partial(_database, engine, binds), first=True)
         for engine, binds in by_engine.items()
     ]
-    found.append(Check(name="redis", run=_redis))
+    found.append(Check(name="redis", run=_redis, first=True))
     if current_app.config.get("EVENTS_BROKER_URL"):
-        found.append(Check(name="broker", run=_broker))
+        found.append(Check(name="broker", run=_broker, first=True))
     found.append(Check(name="disk", run=_disk))
     return found
 

@@ -129,5 +129,5 @@ def parts(services: Iterable[str]) -> tuple[Part, ...]:
         Part(name="relay", gauges=(RELAY_AGE,), read=_relay, needs=("redis",)),
         *boxes,
         Part(name="breakers", gauges=(BREAKER_OPEN,), read=_breakers, needs=("redis",)),
-        Part(name="broker", gauges=(BROKER_UP,), read=_broker),
+        Part(name="broker", gauges=(BROKER_UP,), read=_broker, silent=((BROKER_UP, (), 0),)),
     )

@@ -1,6 +1,8 @@
 """State, asked when somebody scrapes: each part by itself, with a time limit, so that a broken one hides no other.
 
-An answer is kept a few seconds, so several Prometheus servers cost the databases no more than one.
+Servers are first asked whether they answer at all, at once and each in a lane of its own (app.kit.lanes): one that
+hangs counts as down, and what reads it is left out. An answer is kept a few seconds, so several Prometheus servers cost
+the databases no more than one.
 """
 
 from __future__ import annotations
@@ -8,16 +10,18 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from flask import Flask, current_app
 from prometheus_client.core import GaugeMetricFamily
-from sqlalchemy import func, select, text
+from sqlalchemy import Engine, func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.kit import db, resilience, telemetry
+from app.kit import db, lanes, resilience, telemetry
 from app.kit.errors import Temporary
 from app.kit.redis_client import RedisError, redis
 
@@ -27,8 +31,11 @@ KEPT_SECONDS = 3.0
 QUERY_MS = 2000
 """How long one statement may take on PostgreSQL, milliseconds."""
 
-SCRAPE_SECONDS = 2.0
-"""Parts that have not begun by then are left out: Prometheus gives up after four seconds (deploy/prometheus) and would
+ALIVE_SECONDS = 1.5
+"""Who has not answered “are you there?” by then is told as down."""
+
+SCRAPE_SECONDS = 2.5
+"""What has not been answered by then is left out: Prometheus gives up after four seconds (deploy/prometheus) and would
 get nothing, which looks as if the service were gone."""
 
 log = telemetry.get_logger("metrics")
@@ -51,13 +58,15 @@ Sample = tuple[Gauge, tuple[str, ...], float]
 class Part:
     """Something that is asked by one or a few statements, whose number does not grow with the rows.
 
-    needs: the binds it reads, and "redis": when one of them is down, the part is not asked at all.
+    needs: the binds it reads, and "redis": when one of them is down, the part is not asked at all. silent: what is told
+    when it gives no answer in time, for a part that asks whether something is there.
     """
 
     name: str
     gauges: tuple[Gauge, ...]
     read: Callable[[], Iterable[Sample]]
     needs: tuple[str, ...] = ()
+    silent: tuple[Sample, ...] = ()
 
 
 DATABASE_UP = Gauge(
@@ -118,7 +127,10 @@ def families() -> list[GaugeMetricFamily]:
 
 def _families(parts: Sequence[Part]) -> list[GaugeMetricFamily]:
     deadline = time.monotonic() + SCRAPE_SECONDS
+    asked = {part.name: _ask(part) for part in parts if not part.needs}
     down = _down()
+    asked |= {part.name: _ask(part) for part in parts if part.needs and not down & set(part.needs)}
+    answers = lanes.answers(asked, deadline - time.monotonic())
     gauges = [DATABASE_UP, REDIS_UP, SCRAPE_ERRORS, *(gauge for part in parts for gauge in part.gauges)]
     found = {
         gauge.name: GaugeMetricFamily(gauge.name, gauge.meaning, labels=gauge.labels) for gauge in gauges
@@ -127,22 +139,30 @@ def _families(parts: Sequence[Part]) -> list[GaugeMetricFamily]:
     samples.append((REDIS_UP, (), float("redis" not in down)))
     failed = 0
     for part in parts:
-        if down & set(part.needs) or time.monotonic() > deadline:
-            failed += 1
-            continue
-        try:
-            samples += _read(part)
-        except (SQLAlchemyError, RedisError, Temporary) as error:
-            failed += 1
-            log.warning("part of the metrics not read", part=part.name, error=type(error).__name__)
-        except Exception:
-            # A fault of ours must not blind whoever watches; the number of what failed is watched, too.
-            failed += 1
-            log.exception("part of the metrics failed", part=part.name)
+        told = _told(part, answers.get(part.name), late=part.name in asked)
+        failed += told is None
+        samples += told or ()
     samples.append((SCRAPE_ERRORS, (), failed))
     for gauge, labels, value in samples:
         found[gauge.name].add_metric(labels, value)
     return list(found.values())
+
+
+def _told(part: Part, answer: Future[list[Sample]] | None, *, late: bool) -> Sequence[Sample] | None:
+    """The samples of a part; None when it could not be read. late: it was asked, and has not answered."""
+    if answer is None:
+        if late:
+            log.warning("part of the metrics not read in time", part=part.name)
+        return part.silent or None
+    error = answer.exception()
+    if error is None:
+        return answer.result()
+    if isinstance(error, SQLAlchemyError | RedisError | Temporary):
+        log.warning("part of the metrics not read", part=part.name, error=type(error).__name__)
+    else:
+        # A fault of ours must not blind whoever watches; the number of what failed is watched, too.
+        log.error("part of the metrics failed", part=part.name, exc_info=error)
+    return None
 
 
 def _binds() -> tuple[str, ...]:
@@ -150,25 +170,28 @@ def _binds() -> tuple[str, ...]:
 
 
 def _down() -> set[str]:
-    """The databases and Redis, as far as they do not answer; each server is asked once."""
-    down: set[str] = set()
-    asked: dict[Any, bool] = {}
+    """The databases and Redis, as far as they do not answer soon; each server is asked once."""
+    servers: dict[Engine, list[str]] = {}
     for bind in _binds():
-        engine = db.engine_of(bind)
-        if engine not in asked:
-            try:
-                with engine.connect() as connection:
-                    connection.execute(text("SELECT 1"))
-                asked[engine] = True
-            except SQLAlchemyError:
-                asked[engine] = False
-        if not asked[engine]:
-            down.add(bind)
-    try:
-        redis().ping()
-    except RedisError:
-        down.add("redis")
-    return down
+        servers.setdefault(db.engine_of(bind), []).append(bind)
+    asked = {engine: lanes.ask(("alive", engine), partial(_select_one, engine)) for engine in servers}
+    pinged = lanes.ask(("alive", "redis"), lambda: redis().ping())
+    answers = lanes.answers({**asked, "redis": pinged}, ALIVE_SECONDS)
+    alive = {key for key, answer in answers.items() if answer.exception() is None}
+    down = {bind for engine, binds in servers.items() if engine not in alive for bind in binds}
+    return down if "redis" in alive else down | {"redis"}
+
+
+def _select_one(engine: Engine) -> None:
+    with engine.connect() as connection:
+        connection.execute(text("SELECT 1"))
+
+
+def _ask(part: Part) -> Future[list[Sample]]:
+    """Ask a part in the lane of the server that it reads, so that one scrape takes one connection of each pool."""
+    binds = [bind for bind in part.needs if bind != "redis"]
+    server = db.engine_of(binds[0]) if binds else "redis" if part.needs else part.name
+    return lanes.ask(("part", server), partial(_read, part))
 
 
 def _read(part: Part) -> list[Sample]:

@@ -131,6 +131,7 @@ def add_to_home(appbuilder: Any) -> None:
             state=_airtable_state,
             endpoint="AirtableView.index",
             position=60,
+            needs=("leads",),
         ),
         home.Chart(
             key="leads_by_stage",

@@ -49,6 +49,11 @@ def add_to_home(appbuilder: Any) -> None:
             quiet=True,
         ),
         home.Health(
-            key="webhooks", label=_l("Webhooks"), state=_state, endpoint="DeliveryView.list", position=60
+            key="webhooks",
+            label=_l("Webhooks"),
+            state=_state,
+            endpoint="DeliveryView.list",
+            position=60,
+            needs=("webhooks",),
         ),
     )

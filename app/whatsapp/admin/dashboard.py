@@ -130,5 +130,6 @@ def add_to_home(appbuilder: Any) -> None:
             state=_channel_health,
             endpoint="ChannelView.list",
             position=30,
+            needs=("whatsapp",),
         ),
     )
