@@ -6,6 +6,7 @@ of a server where databases may be created) runs the same tests on PostgreSQL.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -21,7 +22,7 @@ from flask.testing import FlaskClient
 
 from app import create_app, services
 from app.kit import auth, db, jobs, relay
-from app.kit.cli import setup
+from app.kit.cli import doctor_, setup
 from app.kit.redis_client import redis
 from app.kit.redis_server import ensure
 from config import Config
@@ -271,6 +272,23 @@ def logged_in(app: Flask, make_user: Callable[..., Any]) -> Callable[[str], Flas
         return log_in(app.test_client(), user.username)
 
     return make
+
+
+Doctor = Callable[..., tuple[int, list[dict[str, str]]]]
+"""Runs `flask ops doctor` with options; its exit code and findings."""
+
+
+@pytest.fixture
+def doctor(app: Flask) -> Doctor:
+    """What `flask ops doctor --json` says, in English."""
+
+    def run(*options: str) -> tuple[int, list[dict[str, str]]]:
+        with db.own_context():
+            result = app.test_cli_runner().invoke(doctor_, ["--json", "--language", "en", *options])
+        assert result.exit_code in (0, 1), result.output
+        return result.exit_code, json.loads(result.stdout)["findings"]
+
+    return run
 
 
 @pytest.fixture

@@ -9,14 +9,13 @@ from flask import current_app
 from flask_babel import gettext
 
 from app.email import queries
+from app.email.providers.ways import WAYS
 from app.email.queries import ChosenWay
 from app.kit.db import db
 from app.kit.doctor import Check, Finding, account, fault, ok, unreadable, warning
 from app.kit.doctor.running import public_url
 
 WHERE = "/admin/mail-providers"
-NOTICES = {"sendgrid": "SENDGRID_WEBHOOK_KEY", "ses": "SES_TOPIC_ARNS"}
-"""What must be set before a provider's notices are believed."""
 
 
 def checks() -> list[Check]:
@@ -30,9 +29,9 @@ def _ways() -> Iterator[Finding | Check]:
     for name in current_app.config.get("MAIL_PROVIDERS") or ():
         if not any(way.name == name and way.is_configured for way in ways):
             yield warning(
-                gettext("%(provider)s is named, but not configured.", provider=name),
+                gettext("%(provider)s is named, but not configured.", provider=WAYS[name].title),
                 "MAIL_PROVIDERS",
-                gettext("Set its credentials, or take it out."),
+                gettext("Set %(variable)s, or take it out.", variable=WAYS[name].needs),
             )
     usable = [way for way in ways if way.enabled and way.is_configured]
     if not usable:
@@ -65,7 +64,7 @@ def _settings(way: ChosenWay) -> Iterator[Finding]:
             where,
             gettext("Set MAIL_USE_TLS=on (port 587) or MAIL_USE_SSL=on (465)."),
         )
-    needed = NOTICES.get(way.name)
+    needed = way.way.notices
     if needed and not config.get(needed):
         yield warning(
             gettext("We do not hear of bounces and complaints: %(variable)s is not set.", variable=needed),
@@ -105,5 +104,46 @@ def _account(way: ChosenWay) -> Iterator[Finding]:
             where,
             gettext("Look at it in the SES console."),
         ),
+        "under_review": warning(
+            gettext("AWS has this account under review and may pause its sending."),
+            where,
+            gettext("Look in the SES console at its bounces and complaints."),
+        ),
     }
-    return account(lambda: way.way.make(way.config).check(), title, where, faults)
+    refusals = _amazon(where) if way.name == "ses" else {}
+    return account(lambda: way.way.make(way.config).check(), title, where, faults, refusals)
+
+
+def _amazon(where: str) -> dict[str, Finding]:
+    """What errors mean at AWS that elsewhere would speak of wrong credentials or of the network."""
+    no_keys = fault(
+        gettext("There are no AWS credentials."),
+        where,
+        gettext("Enter an access key on that page, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."),
+    )
+    return {
+        "ses_settings": fault(
+            gettext("SES_REGION is not a region of AWS."), where, gettext("Set it, such as: eu-west-1")
+        ),
+        "connect": fault(
+            gettext("%(provider)s cannot be reached.", provider="Amazon SES"),
+            where,
+            gettext(
+                "Check that SES_REGION is a region that has SES, DNS, and whether a firewall lets us out."
+            ),
+        ),
+        "NoCredentialsError": no_keys,
+        "PartialCredentialsError": no_keys,
+        "AccessDeniedException": warning(
+            gettext("The key may not ask about the account, so nothing can be said of it."),
+            where,
+            gettext(
+                "Allow it ses:GetAccount, and ses:SendEmail and ses:SendRawEmail for the mails themselves."
+            ),
+        ),
+        "clock": fault(
+            gettext("AWS refuses our signatures, because this machine's clock is wrong."),
+            where,
+            gettext("Switch on NTP (timedatectl set-ntp true)."),
+        ),
+    }

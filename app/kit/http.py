@@ -37,6 +37,9 @@ CHUNK_BYTES = 65_536
 POOL_SIZE = 32  # connections kept per host; threads beyond it open their own and close them
 RETRY_AFTER_CEILING = 86_400.0  # a day; a longer wait is a mistake or an attack and is cut to this
 
+SIGNATURE_SECONDS = 300
+"""How far a receiver lets our clock be off before it refuses our signatures (Standard Webhooks, SigV4: 5 minutes)."""
+
 USER_AGENT = "Embudo/1"
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING
 
 from flask import current_app
 from flask_babel import gettext
@@ -10,10 +12,13 @@ from flask_babel import gettext
 from app.kit.db import db
 from app.kit.doctor import Check, Finding, clock_remark, fault, ok, refused, unreadable, warning
 from app.kit.doctor.running import public_url
-from app.kit.errors import ProviderError
+from app.kit.errors import Misconfigured, Permanent, ProviderError
 from app.kit.secrets import Undecryptable
 from app.leads.models import AirtableConnection
 from app.leads.queries import airtable as queries
+
+if TYPE_CHECKING:
+    from app.leads.providers.airtable import Airtable
 
 WHERE = "/admin/airtable"
 
@@ -30,7 +35,7 @@ def _connections() -> Iterator[Finding | Check]:
             str(current_app.config["AIRTABLE_API_KEY"]),
             current_app.config.get("AIRTABLE_ENDPOINT_URL"),
         )
-        asked.append(_check("environment", token, endpoint, "", "AIRTABLE_API_KEY"))
+        asked.append(_check("environment", partial(_account, token, endpoint, "AIRTABLE_API_KEY")))
     for row in queries.connections():
         if row.state == "draft" or row.stand_in:
             continue
@@ -41,7 +46,9 @@ def _connections() -> Iterator[Finding | Check]:
         except Undecryptable:
             asked.append(unreadable(where))
             continue
-        asked.append(_check(row.name, token, queries.endpoint_of(row), row.base_id, where))
+        called = row.webhook_wanted and public_url().startswith("https://")
+        ask = partial(_account, token, queries.endpoint_of(row), where, row.base_id, webhook=called)
+        asked.append(_check(row.name, ask))
     db.session.rollback()  # nothing stays open while Airtable is asked
     yield from asked
 
@@ -68,26 +75,40 @@ def _state(row: AirtableConnection, where: str) -> Iterator[Finding]:
     yield ok(gettext("Airtable calls %(url)s", url=f"{public_url()}/airtable/notify/{row.id}"), where)
 
 
-def _check(name: str, token: str, endpoint: str | None, base_id: str, where: str) -> Check:
-    return Check(
-        name=f"airtable {name}",
-        run=lambda: _account(token, endpoint, base_id, where),
-        calls_out=True,
-        seconds=45.0,
-    )
+def _check(name: str, ask: Callable[[], Iterator[Finding]]) -> Check:
+    return Check(name=f"airtable {name}", run=ask, calls_out=True, seconds=45.0)
 
 
-def _account(token: str, endpoint: str | None, base_id: str, where: str) -> Iterator[Finding]:
+def _account(
+    token: str, endpoint: str | None, where: str, base_id: str = "", *, webhook: bool = False
+) -> Iterator[Finding]:
+    """base_id: "" when no base is chosen yet. webhook: whether Airtable is to call us."""
     from app.leads.providers.airtable import Airtable  # who has no connection does not load its client
 
+    api = Airtable(token, endpoint=endpoint)
     try:
-        api = Airtable(token, endpoint=endpoint)
         standing = api.check()
-        base = next((item for item in api.bases() if item.id == base_id), None) if base_id else None
     except ProviderError as error:
         yield refused(error, "Airtable", where)
         return
     yield from clock_remark(standing.at, "Airtable", where)
+    missing = list(standing.faults)
+    try:
+        bases = api.bases()
+    except (Misconfigured, Permanent):
+        # Airtable says “invalid permissions”, not which.
+        missing = missing or ["schema.bases:read"]
+    except ProviderError as error:
+        yield refused(error, "Airtable", where)
+        return
+    if missing:
+        yield fault(
+            gettext("The token lacks a scope: %(scopes)s", scopes=", ".join(missing)),
+            where,
+            gettext("Add it to the token at airtable.com/create/tokens."),
+        )
+        return
+    base = next((item for item in bases if item.id == base_id), None)
     if base_id and (base is None or not base.writable):
         yield fault(
             gettext("The token does not open the base, or not for writing."),
@@ -95,4 +116,28 @@ def _account(token: str, endpoint: str | None, base_id: str, where: str) -> Iter
             gettext("Add the base to the token at airtable.com/create/tokens, as an editor."),
         )
         return
+    if not bases:
+        yield warning(
+            gettext("The token opens no base."),
+            where,
+            gettext("Add a base to the token at airtable.com/create/tokens, as an editor."),
+        )
+        return
+    if webhook:
+        yield from _webhooks(api, base_id, where)
     yield ok(gettext("%(provider)s accepts the credentials.", provider="Airtable"), where)
+
+
+def _webhooks(api: Airtable, base_id: str, where: str) -> Iterator[Finding]:
+    try:
+        api.webhooks(base_id)
+    except (Misconfigured, Permanent):
+        yield warning(
+            gettext("The token may not manage webhooks, so changes in Airtable come in minutes later."),
+            where,
+            gettext(
+                "Give it the scope webhook:manage at airtable.com/create/tokens; its owner must be a creator of the base."
+            ),
+        )
+    except ProviderError as error:
+        yield refused(error, "Airtable", where)

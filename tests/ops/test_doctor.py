@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from email.utils import format_datetime
@@ -20,6 +20,7 @@ from app.kit import db, health, migrate
 from app.kit.cli import doctor_
 from app.kit.doctor import Check, Finding, examine, fault, ok, storage
 from app.whatsapp.commands import channels
+from tests.conftest import Doctor
 from tests.fakes import meta_server, sendgrid_server, twilio_server
 from tests.fakes.loopback import Answer, LoopbackServer, Received, Stall
 from tests.fakes.meta_server import MetaServer
@@ -27,21 +28,6 @@ from tests.fakes.sendgrid_server import SendGridServer
 from tests.fakes.smtp_server import PASSWORD, USERNAME, smtp_server
 from tests.fakes.twilio_server import TwilioServer
 from tests.journeys.processes import free_port
-
-Doctor = Callable[..., tuple[int, list[dict[str, str]]]]
-
-
-@pytest.fixture
-def doctor(app: Flask) -> Doctor:
-    """Run the command; its exit code and findings."""
-
-    def run(*options: str) -> tuple[int, list[dict[str, str]]]:
-        with db.own_context():
-            result = app.test_cli_runner().invoke(doctor_, ["--json", "--language", "en", *options])
-        assert result.exit_code in (0, 1), result.output
-        return result.exit_code, json.loads(result.stdout)["findings"]
-
-    return run
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from app.email import commands, jobs, queries
 from app.email.address import parse_address
 from app.email.admin import words
 from app.email.admin.dashboard import state_of
-from app.email.providers.ways import WAYS, Variable
+from app.email.providers.ways import WAYS, Variable, Way
 from app.email.queries import ChosenWay
 from app.kit import auth
 from app.kit.errors import ProviderError
@@ -57,7 +57,7 @@ class MailProviderView(PageView):
             "sent": sent,
             "error": words.explain(chosen.error_code, chosen.last_error),
             "fields": [_field(variable, chosen) for variable in chosen.way.variables],
-            "webhook": _webhook(chosen.name),
+            "webhook": _webhook(chosen.way),
         }
 
     @expose("/move/<name>/<int:place>", methods=["POST"])
@@ -148,9 +148,9 @@ def _field(variable: Variable, chosen: ChosenWay) -> dict[str, Any]:
     }
 
 
-def _webhook(name: str) -> str:
-    """Where the provider should post what it tells."""
-    if name not in ("sendgrid", "ses"):
+def _webhook(way: Way) -> str:
+    """Where the provider should post what it tells; empty when it tells nothing."""
+    if not way.notices:
         return ""
     base = str(current_app.config.get("PUBLIC_URL") or request.host_url).rstrip("/")
-    return f"{base}/email/events/{name}"
+    return f"{base}/email/events/{way.name}"

@@ -17,7 +17,7 @@ from typing import Any
 from app.email.mime import Letter, build
 from app.email.providers import REFERENCE, Result, without_addresses
 from app.kit.errors import Misconfigured, Permanent, ProviderError, RateLimited, Temporary, Unknown
-from app.kit.http import Standing, said_at
+from app.kit.http import SIGNATURE_SECONDS, Standing, said_at
 
 CONNECT_SECONDS, READ_SECONDS = 3, 10
 
@@ -36,6 +36,9 @@ _ACCOUNT = frozenset(
     }
 )  # fmt: skip
 """Errors that every message would meet until a person does something in AWS."""
+
+_SIGNED_WRONG = frozenset({"InvalidSignatureException", "SignatureDoesNotMatch", "RequestExpired"})
+"""What AWS calls a signature that does not fit: the secret is another one, or our clock is wrong."""
 
 _TOO_FAST = frozenset(
     {"TooManyRequestsException", "ThrottlingException", "Throttling", "LimitExceededException"}
@@ -109,10 +112,15 @@ class SesSender:
             told = self._client.get_account()
             paused = () if told.get("SendingEnabled", True) else ("sending_paused",)
             sandbox = () if told.get("ProductionAccessEnabled", True) else ("sandbox",)
-            return Standing(at=said_at(told["ResponseMetadata"]["HTTPHeaders"]), faults=paused + sandbox)
+            review = ("under_review",) if told.get("EnforcementStatus") == "PROBATION" else ()
+            at = said_at(told["ResponseMetadata"]["HTTPHeaders"])
+            return Standing(at=at, faults=paused + sandbox + review)
         except ClientError as refused:
             code = str(refused.response.get("Error", {}).get("Code", ""))
-            status = int(refused.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+            told = refused.response.get("ResponseMetadata", {})
+            status = int(told.get("HTTPStatusCode", 0))
+            if code in _SIGNED_WRONG and _clock_is_off(told.get("HTTPHeaders", {})):
+                code = "clock"
             kind = Misconfigured if code in _ACCOUNT or status in (401, 403) else Unknown
             error = kind("SES refused the call.", code=code or str(status))
         except BotoCoreError as broken:
@@ -219,6 +227,11 @@ def _is_sender_unverified(letter: Letter, code: str, said: str) -> bool:
     if code != "MessageRejected" or not re.search(r"not\s+verified", said, re.IGNORECASE):
         return False
     return letter.to.lower() not in said.lower()
+
+
+def _clock_is_off(headers: Mapping[str, str]) -> bool:
+    at = said_at(headers)
+    return at is not None and abs(time.time() - at.timestamp()) >= SIGNATURE_SECONDS
 
 
 def _broken(error: Exception) -> ProviderError:

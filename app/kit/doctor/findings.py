@@ -13,7 +13,7 @@ from flask_babel import gettext, ngettext
 
 from app.kit import db
 from app.kit.errors import Misconfigured, Permanent, ProviderError, Temporary
-from app.kit.http import Standing
+from app.kit.http import SIGNATURE_SECONDS, Standing
 
 if TYPE_CHECKING:
     from app.kit.doctor.examination import Report
@@ -26,9 +26,6 @@ Level = Literal[
 
 CHECK_SECONDS = 10.0
 """How long a check may take unless it says otherwise: a provider's connect and read time-outs fit in."""
-
-SIGNATURE_SECONDS = 300
-"""How far a receiver lets our clock be off before it refuses our signatures (Standard Webhooks, SigV4: 5 minutes)."""
 
 CLOCK_SECONDS = 30
 """A clock that is off by this much is not kept by anybody; a tenth of what signatures bear."""
@@ -109,13 +106,21 @@ def unreadable(where: str) -> Finding:
 
 
 def account(
-    ask: Callable[[], Standing], provider: str, where: str, faults: Mapping[str, Finding]
+    ask: Callable[[], Standing],
+    provider: str,
+    where: str,
+    faults: Mapping[str, Finding],
+    refusals: Mapping[str, Finding] | None = None,
 ) -> Iterator[Finding]:
-    """What a provider says of our account. ask: of its adapter. faults: what each code of `Standing.faults` means."""
+    """What a provider says of our account.
+
+    ask: of its adapter. faults: what each code of `Standing.faults` means. refusals: what an error's code means, where
+    that can be said better than `refused` does.
+    """
     try:
         standing = ask()
     except ProviderError as error:
-        yield refused(error, provider, where)
+        yield (refusals or {}).get(error.code or "") or refused(error, provider, where)
         return
     yield from clock_remark(standing.at, provider, where)
     yield from (faults[code] for code in standing.faults)

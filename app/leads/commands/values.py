@@ -48,8 +48,6 @@ _BLANK: dict[str, Any] = {
     "currency": "EUR",
     "next_contact_on": None,
     "notes": "",
-    "custom": {},
-    "tags": [],
 }
 
 
@@ -59,8 +57,11 @@ def default_language() -> str:
 
 
 def blank() -> dict[str, Any]:
-    """What PUT gives to a field that the request leaves out. Where a lead came from is not in it: that stays."""
-    return {**_BLANK, "language": default_language()}
+    """What a new lead begins with, and what PUT gives to a field that the request leaves out.
+
+    Where a lead came from is not in it: that stays.
+    """
+    return {**_BLANK, "custom": {}, "tags": [], "language": default_language()}
 
 
 def tidy(

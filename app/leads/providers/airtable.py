@@ -44,6 +44,9 @@ READ_SECONDS = 30.0  # Airtable answers most calls within a second, and a busy b
 CONNECT_RETRIES = 3
 BODY_BYTES = 20_000_000  # a page of 100 records with long texts
 DETAIL_LENGTH = 500
+SCOPES = ("data.records:read", "data.records:write", "schema.bases:read")
+"""What a token must be allowed to; webhook:manage besides, where Airtable is to call us."""
+
 WRITERS = frozenset({"create", "edit"})  # permission levels that may write records
 PAYLOADS = 50
 
@@ -73,14 +76,21 @@ class Airtable:
         self._api.api_key = token
 
     def check(self) -> http.Standing:
-        """GET /v0/meta/whoami (developers/web/api/get-user-id-scopes): any token may ask that."""
+        """GET /v0/meta/whoami (developers/web/api/get-user-id-scopes): any token may ask that.
 
-        def ask() -> requests.Response:
+        Airtable tells the scopes of tokens by OAuth only; the faults are those of SCOPES that it told and left out.
+        """
+
+        def ask() -> tuple[requests.Response, Any]:
             answer = self._api.session.request("GET", str(self._api.urls.whoami))
             answer.raise_for_status()
-            return answer
+            return answer, answer.json()
 
-        return http.Standing(at=http.said_at(_call(ask).headers))
+        answer, told = _call(ask)
+        scopes = (told.get("scopes") if isinstance(told, dict) else None) or SCOPES
+        return http.Standing(
+            at=http.said_at(answer.headers), faults=tuple(scope for scope in SCOPES if scope not in scopes)
+        )
 
     def bases(self) -> list[BaseInfo]:
         """Every base that the token may see."""

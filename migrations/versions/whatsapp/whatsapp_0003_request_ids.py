@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "whatsapp_0002"
-down_revision = "whatsapp_0001"
+revision = "whatsapp_0003"
+down_revision = "whatsapp_0002"
 branch_labels = None
 depends_on = None
 
