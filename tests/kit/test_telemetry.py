@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from flask import Flask
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -95,6 +96,20 @@ def test_lines_carry_the_request_id_of_what_caused_the_work(
     inside, outside = lines()
     assert (inside["request_id"], inside["job"]) == ("abc12345", "leads.x")
     assert "request_id" not in outside
+
+
+def test_a_failing_request_logs_its_route_and_not_its_path(
+    app: Flask, lines: Callable[[], list[dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(token: str) -> None:
+        raise RuntimeError("no")
+
+    monkeypatch.setitem(app.view_functions, "email_callbacks.ask", fail)
+    assert app.test_client().get("/email/unsubscribe/the-key-to-it").status_code == 500
+    found = lines()
+    assert [line["event"] for line in found] == ["unexpected error", "request"]
+    assert {line["route"] for line in found} == {"/email/unsubscribe/<token>"}
+    assert "the-key-to-it" not in json.dumps(found)
 
 
 def test_lines_below_the_level_are_not_written_nor_made(lines: Callable[[], list[dict[str, Any]]]) -> None:
