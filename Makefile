@@ -82,10 +82,11 @@ golden: dev-deps ## rewrite the golden conversations from what the engine does n
 events: deps ## write docs/events.md from the events and who listens
 	$(BIN)/flask ops events-doc --write
 
-migration: deps ## write the next migration: make migration service=leads m="add score"
+migration: dev-deps ## write the next migration: make migration service=leads m="add score"
 	@test -n "$(service)" && test -n "$(m)" || { echo 'say: make migration service=leads m="add score"'; exit 2; }
 	$(BIN)/flask ops setup
 	$(BIN)/flask ops migration --service "$(service)" --message "$(m)"
+	@$(BIN)/ruff check -q --fix migrations; $(BIN)/ruff format -q migrations
 
 # Two passes, because the extractor does not look for texts inside the call of another keyword: problem(…, name=gettext(…)).
 # Words of libraries that people may see stand in a list: the extractor reads only our own files.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from flask import Flask
@@ -20,6 +21,14 @@ POOLS = {"web": (4, 0), "worker": (2, 1), "relay": (1, 1), "cli": (1, 2)}
 three worker children and the relay need at most 8 + 9 + 2 of the 20 that the smallest plans allow."""
 
 
+class _Application(Flask):
+    """Flask without what only others need at every request."""
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """The function itself: no view and no hook here is async, and a dozen are asked at each request."""
+        return func
+
+
 def create_app(config: Config | None = None, *, role: str = "web") -> Flask:
     """Build the product as this process serves it.
 
@@ -29,7 +38,7 @@ def create_app(config: Config | None = None, *, role: str = "web") -> Flask:
     """
     config = config or Config.from_env()
     served = services.chosen(config.services)
-    app = Flask(__name__, instance_path=str(config.instance_dir), static_folder=None)
+    app = _Application(__name__, instance_path=str(config.instance_dir), static_folder=None)
     app.config.from_mapping(config.to_flask())
     app.config["REDIS_URL"] = config.redis_url or f"unix://{socket_path(config.instance_dir)}"
     app.config["SQLALCHEMY_ENGINE_OPTIONS"] = _engine_options(config, role)

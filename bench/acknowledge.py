@@ -16,6 +16,7 @@ from bench.harness import (
     Installation,
     Result,
     await_url,
+    expect_no,
     free_port,
     gunicorn,
     installation,
@@ -72,13 +73,15 @@ def signature(body: bytes) -> str:
     return "sha256=" + hmac.new(APP_SECRET.encode(), body, hashlib.sha256).hexdigest()
 
 
-def _script(folder: Path, start: int) -> Path:
+def script(folder: Path, start: int) -> Path:
+    """What wrk runs to send the webhooks of write_bodies(), from the start-th on."""
     path = folder / f"load-{start}.lua"
     path.write_text(WRK_SCRIPT % (folder / "bodies", start))
     return path
 
 
-def _bodies(folder: Path) -> None:
+def write_bodies(folder: Path) -> None:
+    """BODIES signed webhooks, each of another person."""
     with (folder / "bodies").open("wb") as file:
         for number in range(BODIES):
             body = webhook(number)
@@ -88,7 +91,7 @@ def _bodies(folder: Path) -> None:
 def run() -> list[Result]:
     """Alternate floor and product, so that a noisy neighbour hits both; the best of each round counts."""
     with installation() as made:
-        _bodies(made.folder)
+        write_bodies(made.folder)
         made.start("web")
         floor_port = free_port()
         with process(*gunicorn("bench.floor:app", floor_port), env=_floor_env(made), log=made.log):
@@ -96,11 +99,11 @@ def run() -> list[Result]:
             floors, ours, p99 = [], [], []
             for number in range(ROUNDS):
                 start = number * BODIES // ROUNDS
-                rate, _, bad = wrk(f"http://127.0.0.1:{floor_port}/message", _script(made.folder, start))
-                _expect_no(bad, "floor")
+                rate, _, bad = wrk(f"http://127.0.0.1:{floor_port}/message", script(made.folder, start))
+                expect_no(bad, "floor")
                 floors.append(rate)
-                rate, slowest, bad = wrk(f"{made.url}/message", _script(made.folder, start))
-                _expect_no(bad, "POST /message")
+                rate, slowest, bad = wrk(f"{made.url}/message", script(made.folder, start))
+                expect_no(bad, "POST /message")
                 ours.append(rate)
                 p99.append(slowest)
     ratio = sorted(ours)[ROUNDS // 2] / sorted(floors)[ROUNDS // 2]
@@ -126,11 +129,6 @@ def _floor_env(made: Installation) -> dict[str, str]:
         )
     engine.dispose()
     return made.env
-
-
-def _expect_no(bad: int, what: str) -> None:
-    if bad:
-        raise RuntimeError(f"{what}: {bad} answers were not 2xx")
 
 
 if __name__ == "__main__":

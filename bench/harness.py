@@ -130,6 +130,12 @@ def wrk(url: str, script: Path, *, connections: int = 16, seconds: int = 8) -> t
     return report["rate"], report["p99"], report["bad"]
 
 
+def expect_no(bad: int, what: str) -> None:
+    """A benchmark of refusals is none: raises RuntimeError when `bad` answers were not 2xx."""
+    if bad:
+        raise RuntimeError(f"{what}: {bad} answers were not 2xx")
+
+
 def rss_and_pss(pid: int) -> tuple[int, int]:
     """(sum of RSS, sum of PSS) of a process and its descendants, bytes."""
     import psutil

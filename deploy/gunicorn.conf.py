@@ -11,6 +11,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from gunicorn.glogging import Logger  # noqa: E402
+
 from config import Config, ConfigError  # noqa: E402 (gunicorn does not look for modules beside the application)
 
 try:
@@ -35,6 +37,24 @@ keepalive = 95  # longer than the 90 seconds after which Heroku's router drops a
 accesslog = None  # the application logs each request as an event with its id
 errorlog = "-"
 loglevel = "warning"
+
+
+class logger_class(Logger):  # noqa: N801 (a setting's name)
+    """What the server itself says becomes lines like all others, masked by the same rules."""
+
+    def setup(self, cfg):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+        """Leave the lines to the application's logging; before it is loaded they go out as they are."""
+        super().setup(cfg)
+        self.error_log.handlers.clear()
+        self.error_log.propagate = True
+        if not self.error_log.filters:
+            self.error_log.addFilter(_without_the_request)
+
+
+def _without_the_request(record):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    from app.kit import telemetry  # here, so that its counters begin in the folder that on_starting makes
+
+    return telemetry.web_server_said(record)
 
 
 def on_starting(server):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201, ARG001

@@ -26,6 +26,7 @@ from app.admin.security import (
     reset_password,
     setup_security,
 )
+from app.admin.sessions import CookieSessions
 from app.admin.settings import apply_settings, quiet_fab
 from app.kit.db import NAMING, db
 
@@ -54,6 +55,7 @@ def init_admin(app: Flask) -> AppBuilder:
     The caller then registers the screens of the services it serves.
     """
     apply_settings(app)
+    app.session_interface = CookieSessions()
     quiet_fab()
     # Before FAB's blueprints, so that our templates win over those of the same name.
     app.register_blueprint(

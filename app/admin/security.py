@@ -21,6 +21,8 @@ from flask_appbuilder.security.sqla.models import (
     assoc_permissionview_role,
     assoc_user_role,
 )
+from flask_limiter import Limiter
+from flask_limiter.util import get_remote_address
 from flask_login import current_user
 from flask_wtf.csrf import ValidationError, validate_csrf
 from sqlalchemy import select
@@ -45,17 +47,34 @@ LOGIN_LIMIT = "10 per minute"
 """Attempts to log in, per address; the 11th is answered 429."""
 
 
+class _LoginLimiter(Limiter):  # type: ignore[misc]
+    """Asks where somebody is limited, and nowhere else: it would take a tenth of the time of every quick request."""
+
+    blueprints: frozenset[str] = frozenset()
+
+    def _check_request_limit(self, *args: Any, **kwargs: Any) -> None:
+        if request.blueprint in self.blueprints:
+            super()._check_request_limit(*args, **kwargs)
+
+
 class EmbudoSecurityManager(SecurityManager):  # type: ignore[misc]
     """FAB's security with our screens, one query per request, and without its unlimited login API."""
 
     authdbview = LoginView
     userstatschartview = None
 
+    def create_limiter(self, app: Flask) -> Limiter:
+        """By address; FAB's own looks at every request."""
+        limiter = _LoginLimiter(key_func=get_remote_address)
+        limiter.init_app(app)
+        return limiter
+
     def register_views(self) -> None:
         """Only what the product uses; FAB's own list has an API whose login nobody limits."""
         self.auth_view = self.authdbview()
         self.appbuilder.add_view_no_menu(self.auth_view)
         self.limiter.limit(LOGIN_LIMIT, methods=["POST"])(self.auth_view.blueprint)
+        self.limiter.blueprints = frozenset({self.auth_view.blueprint.name})
         self.user_view = add_screen(self.appbuilder, UserView)
         add_screen(self.appbuilder, RoleView)
         for view in (ProfileView, MyPasswordView, PasswordView):

@@ -30,19 +30,10 @@ from app.admin.menu import MenuEntry, may_open
 from app.kit.db import transaction
 from app.kit.errors import EmbudoError, Forbidden, NotFound
 
-__all__ = [
-    "CommandInterface",
-    "CommandView",
-    "IsNull",
-    "MenuEntry",
-    "OwnOnly",
-    "PageView",
-    "action",
-    "expose",
-]
-__all__ += ["may_read", "may_write"]
+__all__ = ["CommandInterface", "CommandView", "IsNull", "MenuEntry", "OwnOnly", "PageView"]
+__all__ += ["action", "expose", "may_read", "may_write"]
 
-METHODS = {"list": "read", "show": "read", "add": "write", "edit": "write", "delete": "write"}
+METHODS = dict.fromkeys(("index", "list", "show"), "read") | dict.fromkeys(("add", "edit", "delete"), "write")
 """Two permissions per subject make a matrix that a person can read."""
 
 UNPROCESSABLE = 422
@@ -224,6 +215,12 @@ class SafeView(Screen, ModelView):  # type: ignore[misc]
     def show_context(self, row: Any) -> dict[str, Any]:
         """Further variables for an own show template."""
         return {}
+
+    @expose("/")
+    @has_access
+    def index(self) -> Any:
+        """To the list: this is the address that people shorten it to."""
+        return redirect(url_for(f"{self.endpoint}.list"))
 
     @expose("/list/")
     @has_access

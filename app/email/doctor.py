@@ -16,8 +16,6 @@ from app.kit.doctor import Check, Finding, account, fault, ok, unreadable, warni
 from app.kit.doctor.running import public_url
 
 WHERE = "/admin/mail-providers"
-NOTICES = {"sendgrid": "SENDGRID_WEBHOOK_KEY", "ses": "SES_TOPIC_ARNS"}
-"""What must be set before a provider's notices are believed."""
 
 
 def checks() -> list[Check]:
@@ -66,7 +64,7 @@ def _settings(way: ChosenWay) -> Iterator[Finding]:
             where,
             gettext("Set MAIL_USE_TLS=on (port 587) or MAIL_USE_SSL=on (465)."),
         )
-    needed = NOTICES.get(way.name)
+    needed = way.way.notices
     if needed and not config.get(needed):
         yield warning(
             gettext("We do not hear of bounces and complaints: %(variable)s is not set.", variable=needed),

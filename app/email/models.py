@@ -132,6 +132,8 @@ class Message(Base):  # type: ignore[misc, valid-type]
     lead_id: Mapped[str | None] = mapped_column(String(36), index=True)
     dedupe_key: Mapped[str | None] = mapped_column(String(120), unique=True)
     created_by: Mapped[str] = mapped_column(String(120), default="")
+    # Of the request that caused it: what becomes of it is logged under that.
+    request_id: Mapped[str | None] = mapped_column(String(80))
     category: Mapped[str] = mapped_column(String(14), default=TRANSACTIONAL, server_default=TRANSACTIONAL)
     status: Mapped[str] = mapped_column(String(10), default=QUEUED)
     attempts: Mapped[int] = mapped_column(default=0)
@@ -186,6 +188,7 @@ class Notice(Base):  # type: ignore[misc, valid-type]
     provider: Mapped[str] = mapped_column(String(20))
     key: Mapped[str] = mapped_column(String(80), unique=True)
     body: Mapped[bytes] = mapped_column(LargeBinary)
+    request_id: Mapped[str | None] = mapped_column(String(80))
     received_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow, index=True)
     attempts: Mapped[int] = mapped_column(default=0)
     next_attempt_at: Mapped[datetime | None] = mapped_column(UtcDateTime, default=utcnow)

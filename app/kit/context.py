@@ -1,6 +1,7 @@
 """What belongs to the work at hand rather than to any function: today only the request id.
 
-It travels from the webhook through jobs and events to provider calls, and joins their log lines.
+It travels from the webhook through rows and events to provider calls and callbacks, and joins their log lines. A job
+drains rows of many requests; so each row that leads to a call keeps the id it was made under, and is worked on under it.
 """
 
 from __future__ import annotations

@@ -41,7 +41,9 @@ bp = Blueprint("health", __name__)
 
 @bp.get("/healthz")
 @public("says only that the process answers")
-@documented(summary="Is the process alive?", content={200: STATUS}, refusals=(), tags=TAGS)
+@documented(
+    summary="Is the process alive?", content={200: STATUS}, refusals=(), tags=TAGS, says=(MARK_HEADER,)
+)
 def healthz() -> Response:
     """Alive: answers without asking anybody."""
     answer = _json(200, {"status": "ok"})

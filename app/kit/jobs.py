@@ -18,7 +18,6 @@ from flask import Flask, current_app
 from rq import Queue, Worker
 
 from app.kit import db, telemetry
-from app.kit.context import request_id
 from app.kit.redis_client import RedisError, redis
 
 JOB_SECONDS = 120
@@ -60,6 +59,10 @@ class QueueHealth:
     waiting: int
     workers: int
     oldest_seconds: float | None
+
+
+class JobFailed(Exception):
+    """A job failed; why is in the log."""
 
 
 def init_jobs(app: Flask, jobs: Iterable[Job]) -> None:
@@ -141,7 +144,7 @@ def enqueue(name: str) -> bool:
         return False
     queue.enqueue_call(
         "app.kit.jobs.run",
-        args=(name, request_id()),
+        args=(name,),
         timeout=JOB_SECONDS,
         result_ttl=60,
         failure_ttl=86_400,
@@ -155,10 +158,11 @@ def queue_of(name: str) -> Queue:
     return Queue(name, connection=redis(), serializer="rq.serializers.JSONSerializer")
 
 
-def run(name: str, cause: str | None = None) -> None:
+def run(name: str, *_former: Any) -> None:
     """Run a job inside the worker's app; called by RQ, which knows only this name.
 
-    cause: request id of what rang, so that logs join up.
+    The run has a request id of its own; work on a row is done under the id that the row was made under, so that what
+    a request leads to can be found under its id (app.kit.context). _former: what an older release gave along.
     """
     # The bell goes first: whoever rings from now on may have work that the drain below no longer sees.
     redis().delete(bell_key(name))
@@ -166,15 +170,16 @@ def run(name: str, cause: str | None = None) -> None:
     if job is None:
         log.warning("unknown job left alone", job=name)
         return
-    with db.own_context(), telemetry.bound(request_id=cause, job=name):
+    with db.own_context(), telemetry.bound(request_id=db.new_id(), job=name):
         started = time.perf_counter()
         outcome = "failed"
         try:
             job.run()
             outcome = "done"
-        except Exception:
+        except Exception as error:
             log.exception("job failed", job=name)
-            raise
+            # RQ keeps the text and the trace of what it catches, and logs it again: neither may name people.
+            raise JobFailed(type(error).__name__) from None
         finally:  # also when RQ stops it because it takes too long
             telemetry.JOBS.labels(name, outcome).inc()
             telemetry.JOB_SECONDS.labels(name).observe(time.perf_counter() - started)

@@ -146,11 +146,23 @@ def _connected(bind: str) -> Iterator[Connection]:
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": SETUP_LOCK})
             connection.commit()
+        elif connection.dialect.name == "sqlite":
+            # SQLite changes a table by making it anew, and dropping the old one counts as deleting its rows: with
+            # foreign keys on, that fails, or takes along what refers to them. (sqlite.org/lang_altertable.html §7)
+            _foreign_keys(connection, "OFF")
         try:
             yield connection
             connection.commit()
         finally:
+            if connection.dialect.name == "sqlite":
+                connection.rollback()
+                _foreign_keys(connection, "ON")
             if connection.dialect.name == "postgresql":
                 connection.rollback()
                 connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": SETUP_LOCK})
                 connection.commit()
+
+
+def _foreign_keys(connection: Connection, state: str) -> None:
+    """Switch them past SQLAlchemy, which would begin a transaction first; in one it would do nothing."""
+    connection.connection.cursor().execute(f"PRAGMA foreign_keys = {state}")

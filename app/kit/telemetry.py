@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
+import orjson
 import structlog
 from flask import Flask
 from prometheus_client import Counter, Histogram, disable_created_metrics
@@ -32,6 +33,9 @@ EMAIL = re.compile(r"[^\s@<>(),;:\"\[\]]{1,64}@[^\s@<>(),;:'\"\[\]]{1,255}")
 PHONE = re.compile(r"(?<![\w.:-])(?:\+|whatsapp:\+?|%2B)\d[\d ().-]{6,18}\d|(?<![\w.:-])\d{9,15}(?![\w.:-])")
 BEARER = re.compile(r"\b(Bearer|Basic)\s+[\w.~+/=-]{6,}", re.IGNORECASE)
 API_KEY = re.compile(r"\bemb_[\w-]{8,}")
+DATABASE_DETAIL = re.compile(r"DETAIL: .*")
+"""PostgreSQL shows the row or the key that it refuses, names and texts included."""
+
 URL_PASSWORD = re.compile(r"(?<=://)([^/\s:@]*):([^/\s@]+)(?=@)")
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -103,7 +107,8 @@ def note_lookup(name: str, result: str) -> None:
 
 
 def masked(text: str) -> str:
-    """`text` with addresses, phone numbers, keys and passwords made unreadable."""
+    """`text` with addresses, phone numbers, keys, passwords and refused rows made unreadable."""
+    text = DATABASE_DETAIL.sub("DETAIL: ***", text)
     text = URL_PASSWORD.sub(r"\1:***", text)
     text = BEARER.sub(r"\1 ***", text)
     text = API_KEY.sub("emb_***", text)
@@ -148,6 +153,12 @@ def _add_request_id(_logger: Any, _method: str, event: MutableMapping[str, Any])
     return event
 
 
+def _add_library(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Lines of libraries belong to no service of ours; they say whose they are."""
+    event.setdefault("service", str(event.get("logger", "")).partition(".")[0])
+    return event
+
+
 NOISE = {
     # FAB reports every column type it has no filter for, and every visit to its own redirect (trap 17).
     "flask_appbuilder": logging.ERROR,
@@ -161,42 +172,97 @@ NOISE = {
 """Loggers of libraries that say too much, and from which level on they are heard."""
 
 
+class _Line:
+    """What structlog hands finished lines to. They go straight to stderr: the way through `logging`, which would make
+    two records of each and ask every handler, takes three times as long, and each request writes a line."""
+
+    def __init__(self, name: str = "") -> None:
+        self.name = name
+        self.levels = logging.getLogger(name)
+
+    def write(self, line: str) -> None:
+        """Out with it."""
+        _write(line)
+
+    debug = info = warning = error = critical = exception = write
+
+
+class _Libraries(logging.Handler):
+    """Where the lines of libraries go."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Out with it; a line that cannot be made harms nobody."""
+        try:
+            _write(self.format(record))
+        except Exception:  # noqa: BLE001 (as every handler of `logging`: what is logged must not fail who logs)
+            self.handleError(record)
+
+
+def _write(line: str) -> None:
+    """One piece, so that threads do not mix theirs. stderr is looked up each time, for it may have been replaced."""
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()
+
+
+def _if_wanted(line: _Line, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """As structlog's filter_by_level, which walks up all loggers each time; `isEnabledFor` remembers."""
+    if not line.levels.isEnabledFor(structlog.stdlib.NAME_TO_LEVEL[method]):
+        raise structlog.DropEvent
+    return event
+
+
+def web_server_said(record: logging.LogRecord) -> bool:
+    """Filter for gunicorn's logger: what it could not read, or failed at, without the request itself.
+
+    It repeats the line or header that is wrong, the whole address of who sent it, and paths with their query.
+    """
+    said = record.getMessage()
+    if said.startswith("Invalid request from ip="):
+        _, _, why = said.partition(": ")
+        record.msg, record.args = f"Invalid request: {why.partition(':')[0]}", ()
+    elif said.startswith("Error handling request"):
+        record.msg, record.args = "Error handling request", ()
+    return True
+
+
 def configure_logging(level: str = "INFO", *, as_json: bool = True) -> None:
-    """Send all logs, ours and the libraries', through one formatter to stderr."""
-    shared: list[Any] = [
+    """Send all logs, ours and the libraries', to stderr in one form."""
+    first: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _add_request_id,
     ]
-    last = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=False)
-    formatter = structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
-        processors=[
-            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            structlog.processors.format_exc_info,
-            _mask_event,
-            last,
-        ],
+    last: list[Any] = [
+        structlog.processors.format_exc_info,
+        _mask_event,
+        structlog.processors.JSONRenderer(serializer=_json)
+        if as_json
+        else structlog.dev.ConsoleRenderer(colors=False),
+    ]
+    handler = _Libraries()
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*first, structlog.stdlib.ExtraAdder(), _add_library],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
+        )
     )
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(formatter)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
     for name, quiet in NOISE.items():
         logging.getLogger(name).setLevel(quiet)
     structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            *shared,
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
-        logger_factory=structlog.stdlib.LoggerFactory(),
+        processors=[_if_wanted, *first, *last],
+        logger_factory=_Line,
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+
+
+def _json(event: MutableMapping[str, Any], **_: Any) -> str:
+    return orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
 
 
 def get_logger(service: str) -> Any:

@@ -304,6 +304,8 @@ class AirtableLink(Base):
     changed_at: Mapped[dict[str, str]] = mapped_column(Json, default=dict)
     elsewhere: Mapped[list[dict[str, str]]] = mapped_column(Json, default=list)
     revision: Mapped[int] = mapped_column(default=1)
+    # Of the latest request that changed the lead: what becomes of it in Airtable is logged under that.
+    request_id: Mapped[str | None] = mapped_column(String(80))
     dirty_since: Mapped[datetime | None] = mapped_column(UtcDateTime)
     due_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     error_code: Mapped[str | None] = mapped_column(String(60))

@@ -120,12 +120,21 @@ class Courier:
                 ended.unsent = parcels[number:]  # it has become slow; their claims might end meanwhile
                 break
             at = utcnow()
-            try:
-                headers = signing.headers(parcel.keys, parcel.webhook_id, at, parcel.body)
-                outcome = sender.post(parcel.url, parcel.body, headers)
-                ended.results.append(Result(parcel=parcel, outcome=outcome, at=at))
-            except Exception:  # a fault of ours; the claim runs out and the message is sent again
-                log.exception("call failed", endpoint_id=endpoint_id)
+            with telemetry.bound(request_id=parcel.request_id):
+                try:
+                    headers = signing.headers(parcel.keys, parcel.webhook_id, at, parcel.body)
+                    outcome = sender.post(parcel.url, parcel.body, headers)
+                    ended.results.append(Result(parcel=parcel, outcome=outcome, at=at))
+                    log.info(
+                        "endpoint called",
+                        endpoint_id=endpoint_id,
+                        delivery_id=parcel.delivery_id,
+                        status=outcome.status,
+                        error=outcome.error,
+                        ms=outcome.latency_ms,
+                    )
+                except Exception:  # a fault of ours; the claim runs out and the message is sent again
+                    log.exception("call failed", endpoint_id=endpoint_id)
             now = time.monotonic()
             before = self.seconds.get(endpoint_id, now - last)
             self.seconds[endpoint_id] = 0.7 * before + 0.3 * (now - last)

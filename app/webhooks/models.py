@@ -71,6 +71,7 @@ class Message(Base):  # type: ignore[misc, valid-type]
     """An event as it is told: the very bytes that are signed and sent. Its id is the event's.
 
     subject: id of the thing that the event is about. body is empty once the personal data in it was erased.
+    request_id: of what caused the event; what becomes of the message is logged under that.
     """
 
     __tablename__ = "webhooks_message"
@@ -79,6 +80,7 @@ class Message(Base):  # type: ignore[misc, valid-type]
     type: Mapped[str] = mapped_column(String(60))
     subject: Mapped[str] = mapped_column(String(80), index=True)
     body: Mapped[bytes] = mapped_column(LargeBinary)
+    request_id: Mapped[str | None] = mapped_column(String(80))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow, index=True)
     erased_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 

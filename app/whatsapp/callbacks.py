@@ -6,11 +6,8 @@ provider would have to hear about. This is the busiest door of the product: no O
 
 from __future__ import annotations
 
-import json
-from typing import Any
 from urllib.parse import quote
 
-import orjson
 from flask import Blueprint, Response, current_app, g, request
 from flask.sansio.blueprints import BlueprintSetupState
 
@@ -19,49 +16,27 @@ from app.kit.doorbell import Doorbell
 from app.kit.errors import BadRequest, Forbidden, TooLarge, UnsupportedMediaType
 from app.kit.rest import documented
 from app.whatsapp.commands.intake import store_webhook
-from app.whatsapp.providers import SENDERS, Raw, handshake
+from app.whatsapp.providers import SENDERS, Hook, Raw, handshake
 from app.whatsapp.queries import channels
 
 BODY_BYTES = 3_000_000
 """Meta's largest webhook; Twilio's forms are a thousand times smaller."""
 
-FORM = "application/x-www-form-urlencoded"
-JSON = "application/json"
-EMPTY_TWIML = '<?xml version="1.0" encoding="UTF-8"?><Response/>'
+HOOKS: dict[str, Hook] = {name: sender.hook for name, sender in SENDERS.items() if sender.hook}
 
 # What the OpenAPI document says of these doors; the providers' own documents say the rest.
 TAGS = ("from providers",)
-BODIES = {
-    FORM: {
-        "schema": {
-            "type": "object",
-            "properties": {"MessageSid": {"type": "string"}, "Body": {"type": "string"}},
-        },
-        "example": {
-            "MessageSid": "SM1",
-            "From": "whatsapp:+34600000012",
-            "To": "whatsapp:+34910000000",
-            "Body": "hola",
-        },
-    },
-    JSON: {
-        "schema": {"type": "object"},
-        "example": {"object": "whatsapp_business_account", "entry": []},
-    },
+BODIES = {  # where two send the same type, the first of them is shown
+    hook.media_types[0]: {"schema": hook.schema, "example": hook.example} for hook in reversed(HOOKS.values())
 }
-SIGNATURES = (
+SIGNATURES = tuple(
     {
-        "name": "X-Twilio-Signature",
+        "name": hook.signature,
         "in": "header",
         "schema": {"type": "string"},
-        "description": "Of Twilio: over the URL and the form",
-    },
-    {
-        "name": "X-Hub-Signature-256",
-        "in": "header",
-        "schema": {"type": "string"},
-        "description": "Of Meta: HMAC-SHA-256 of the bytes",
-    },
+        "description": hook.about,
+    }
+    for hook in HOOKS.values()
 )
 HANDSHAKE = tuple(
     {
@@ -77,7 +52,7 @@ HANDSHAKE = tuple(
         ("challenge", "Comes back as the answer"),
     )
 )
-ACCEPTED = {200: {"text/xml": {"type": "string"}, "text/plain": {"type": "string", "maxLength": 0}}}
+ACCEPTED = {200: {media: {"type": "string"} for _, media in (hook.answer for hook in HOOKS.values())}}
 REFUSALS = (400, 403, 413, 415)
 
 bell = Doorbell("whatsapp.process_webhooks")
@@ -155,20 +130,24 @@ def _receive() -> Response:
     body = request.get_data(cache=True, parse_form_data=False)
     headers = {name.lower(): value for name, value in request.headers.items()}
     raw, channel_id = _verified(provider, headers, body)
-    _refuse_unreadable(provider, body)
+    if fault := SENDERS[provider].unreadable(raw):  # say so, so that whoever built the request can mend it
+        raise BadRequest(fault)
     if store_webhook(provider, raw, channel_id):
         bell.press()
-    if provider == "twilio":
-        return Response(EMPTY_TWIML, mimetype="text/xml")
-    return Response("", mimetype="text/plain")
+    thanks, media = HOOKS[provider].answer
+    return Response(thanks, mimetype=media)
 
 
 def _provider() -> str:
-    if request.mimetype == FORM:
-        return "twilio"
-    if request.mimetype == JSON:
-        return "twilio" if "X-Twilio-Signature" in request.headers else "meta"
-    raise UnsupportedMediaType(f"Webhooks are {FORM} (Twilio) or {JSON} (Meta).")
+    """Whose request it claims to be, by the header that would prove it."""
+    fitting = [name for name, hook in HOOKS.items() if request.mimetype in hook.media_types]
+    if not fitting:
+        known = sorted({media for hook in HOOKS.values() for media in hook.media_types})
+        raise UnsupportedMediaType(f"Webhooks are {' or '.join(known)}.")
+    for name in fitting:
+        if HOOKS[name].signature in request.headers:
+            return name
+    raise Forbidden("The signature is missing or wrong.")
 
 
 def _verified(provider: str, headers: dict[str, str], body: bytes) -> tuple[Raw, str | None]:
@@ -182,8 +161,8 @@ def _verified(provider: str, headers: dict[str, str], body: bytes) -> tuple[Raw,
         for door in doors:
             if sender.verify(raw, door.credentials):
                 return raw, door.channel_id
-        if provider == "meta":
-            break  # Meta signs the body alone
+        if not HOOKS[provider].signs_url:
+            break
     raise Forbidden("The signature is missing or wrong.")
 
 
@@ -196,24 +175,3 @@ def _urls() -> list[str]:
     if public_url:
         urls.insert(0, public_url.rstrip("/") + path)
     return list(dict.fromkeys(urls))
-
-
-def _refuse_unreadable(provider: str, body: bytes) -> None:
-    """Signed, but not what this door reads: say so, so that whoever built the request can mend it."""
-    if provider == "meta":
-        document = _json(body)
-        if not isinstance(document, dict):
-            raise BadRequest("The body is not a JSON object.")
-    elif not body.strip():
-        raise BadRequest("The form is empty.")
-
-
-def _json(body: bytes) -> Any:
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError:
-        pass
-    try:  # the stricter parser refuses half emojis, which Meta may send and the adapter mends
-        return json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise BadRequest(f"The body is not JSON: {error}.") from None

@@ -18,7 +18,7 @@ from app.kit.db import db, transaction, utcnow
 from app.kit.errors import ProviderError, Unknown
 from app.kit.jobs import Job, answering, ring
 from app.kit.resilience import breaker
-from app.kit.telemetry import get_logger, note_call, outcome_of
+from app.kit.telemetry import bound, get_logger, note_call, outcome_of
 from app.whatsapp.commands import intake, sending, states, talk
 from app.whatsapp.providers import SENDERS, Accepted
 from app.whatsapp.queries import inbound
@@ -176,10 +176,12 @@ def _call(app: Flask, errand: sending.Errand) -> Accepted | ProviderError:
         return sender.send(errand.outgoing, errand.credentials)
     outcome = "ok"
     started = time.perf_counter()
-    with app.app_context():
+    with app.app_context(), bound(request_id=errand.request_id):
         try:
             with breaker(f"whatsapp:{errand.channel_id}"):
-                return sender.send(errand.outgoing, errand.credentials)
+                accepted = sender.send(errand.outgoing, errand.credentials)
+            log.info("message accepted", message_id=errand.message_id, provider=errand.provider)
+            return accepted
         except ProviderError as error:
             outcome = outcome_of(error)
             log.warning(

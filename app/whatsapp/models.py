@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, LargeBinary, String, Text, UniqueConstraint, text
+from sqlalchemy import ForeignKey, Index, LargeBinary, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.kit.db import Id, Json, UtcDateTime, bind_base, new_id, utcnow
@@ -20,8 +20,6 @@ from app.kit.secrets import EncryptedJson
 Base = bind_base("whatsapp")
 outbox_tables(Base, "whatsapp")
 idempotency_table(Base, "whatsapp")
-
-PROVIDERS = ("twilio", "meta", "simulator")
 
 # What a conversation can be.
 RUNNING = "running"  # its first turn is being computed; seen only inside a transaction
@@ -85,14 +83,11 @@ class Channel(Base):
     """A WhatsApp number of ours at a provider, or the simulator. Empty credentials mean: from the environment."""
 
     __tablename__ = "whatsapp_channel"
-    __table_args__ = (
-        UniqueConstraint("provider", "address"),
-        CheckConstraint("provider IN ('twilio', 'meta', 'simulator')", name="provider"),
-    )
+    __table_args__ = (UniqueConstraint("provider", "address"),)
 
     id: Mapped[Id] = mapped_column(primary_key=True, default=new_id)
     name: Mapped[str] = mapped_column(String(120))
-    provider: Mapped[str] = mapped_column(String(20))
+    provider: Mapped[str] = mapped_column(String(20))  # a key of providers.SENDERS; the commands see to it
     # Twilio: our number in E.164; Meta: the phone number id; simulator: any word.
     address: Mapped[str] = mapped_column(String(80))
     # Deferred: a changed SECRET_KEY must not make the list of channels unreadable too.
@@ -228,6 +223,7 @@ class Webhook(Base):
     url: Mapped[str] = mapped_column(Text)
     headers: Mapped[Any] = mapped_column(Json, default=dict)
     body: Mapped[bytes] = mapped_column(LargeBinary)
+    request_id: Mapped[str | None] = mapped_column(String(80))
     received_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
     processed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     attempts: Mapped[int] = mapped_column(default=0)
@@ -279,6 +275,8 @@ class Message(Base):
         String(120), default=""
     )  # the person who wrote; empty: contact or bot
     provider_id: Mapped[str | None] = mapped_column(String(200))
+    # Of the request that brought or caused it: what becomes of it is logged under that.
+    request_id: Mapped[str | None] = mapped_column(String(80))
     webhook_id: Mapped[Id | None]
     webhook_index: Mapped[int] = mapped_column(default=0)
     silent: Mapped[bool] = mapped_column(default=False)  # inbound, but no answer to a bot: reactions, groups

@@ -227,3 +227,8 @@ def test_a_bug_shows_a_page_with_the_request_id_and_no_trace(
     answer = admin.get("/", headers={"Accept": "text/html"})
     assert answer.status_code == 500
     assert answer.headers["X-Request-Id"] in answer.text and "secret detail" not in answer.text
+
+
+def test_the_address_without_list_leads_to_the_list(admin: FlaskClient) -> None:
+    answer = admin.get("/admin/leads/")
+    assert (answer.status_code, answer.location) == (302, "/admin/leads/list/")

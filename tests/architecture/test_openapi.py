@@ -17,6 +17,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from pydantic import BaseModel
 
 from app.kit.auth import SCOPES
+from app.kit.health import MARK_HEADER
 from app.kit.rest import document
 from app.services import SERVICES
 
@@ -136,6 +137,7 @@ def test_headers_are_told_where_they_mean_something(told: dict[str, Any]) -> Non
     lead = told["paths"]["/leads/{lead_id}"]
     assert "ETag" in lead["get"]["responses"]["200"]["headers"]
     assert {"412", "428"} <= set(lead["put"]["responses"])
+    assert MARK_HEADER in told["paths"]["/healthz"]["get"]["responses"]["200"]["headers"]
 
 
 def test_path_parameters_are_described_and_typed(told: dict[str, Any]) -> None:

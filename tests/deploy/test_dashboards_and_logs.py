@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import logging
 import re
@@ -86,22 +85,19 @@ def test_no_two_panels_lie_on_each_other() -> None:
 
 
 @pytest.fixture
-def lines(app: Flask) -> Iterator[list[dict[str, Any]]]:
+def lines(app: Flask, capsys: pytest.CaptureFixture[str]) -> Iterator[list[dict[str, Any]]]:
     """What a request and a failure really log, as JSON."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     telemetry.configure_logging("INFO", as_json=True)
-    output = io.StringIO()
-    handler = root.handlers[0]
-    assert isinstance(handler, logging.StreamHandler)
-    handler.setStream(output)
+    capsys.readouterr()
     try:
         app.test_client().get("/leads")
         try:
             raise ValueError("broken")
         except ValueError:
             telemetry.get_logger("leads").exception("job failed", job="leads.push_airtable")
-        yield [json.loads(line) for line in output.getvalue().splitlines()]
+        yield [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     finally:
         root.handlers[:] = handlers
         root.setLevel(level)

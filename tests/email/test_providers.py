@@ -14,6 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from flask import Flask
 
 from app.email.mime import Letter
 from app.email.providers import MailSender, Result
@@ -21,7 +22,9 @@ from app.email.providers.outbox import OutboxSender
 from app.email.providers.sendgrid import SendGridSender, SendGridSettings
 from app.email.providers.ses import SesSender, SesSettings
 from app.email.providers.smtp import SmtpSender, SmtpSettings
+from app.email.providers.ways import WAYS, Way
 from app.kit.errors import Misconfigured, Permanent, RateLimited, Temporary, Unknown
+from config import MAIL_PROVIDERS, PROVIDER_VARIABLES, Config
 from tests.email.amazon import amazon
 from tests.fakes.sendgrid_server import API_KEY, SendGridServer
 from tests.fakes.smtp_server import PASSWORD, USERNAME, SmtpScript, smtp_server
@@ -71,28 +74,59 @@ def server() -> Iterator[SmtpScript]:
         yield script
 
 
+# An adapter with something real, or as strict, on the other side.
+
+
 @contextmanager
-def sending_by(way: str) -> Iterator[MailSender]:
-    """An adapter with something real, or as strict, on the other side."""
-    if way == "outbox":
-        yield OutboxSender()
-    elif way == "smtp":
-        with smtp_server() as server:
-            made = SmtpSender(settings(server))
-            yield made
-            made.close()
-    elif way == "sendgrid":
-        with SendGridServer() as sendgrid:
-            yield SendGridSender(SendGridSettings(api_key=API_KEY, url=sendgrid.url))
-    else:
-        with amazon() as client:
-            yield SesSender(SesSettings(region="eu-west-1"), client)
+def _by_outbox() -> Iterator[MailSender]:
+    yield OutboxSender()
 
 
-@pytest.fixture(params=["smtp", "outbox", "sendgrid", "ses"])
-def sender(request: pytest.FixtureRequest) -> Iterator[MailSender]:
-    with sending_by(request.param) as made:
+@contextmanager
+def _by_smtp() -> Iterator[MailSender]:
+    with smtp_server() as server:
+        made = SmtpSender(settings(server))
         yield made
+        made.close()
+
+
+@contextmanager
+def _by_sendgrid() -> Iterator[MailSender]:
+    with SendGridServer() as server:
+        yield SendGridSender(SendGridSettings(api_key=API_KEY, url=server.url))
+
+
+@contextmanager
+def _by_ses() -> Iterator[MailSender]:
+    with amazon() as client:
+        yield SesSender(SesSettings(region="eu-west-1"), client)
+
+
+CASES = {"smtp": _by_smtp, "outbox": _by_outbox, "sendgrid": _by_sendgrid, "ses": _by_ses}
+
+
+@pytest.fixture(params=CASES.values(), ids=CASES.keys())
+def sender(request: pytest.FixtureRequest) -> Iterator[MailSender]:
+    with request.param() as made:
+        yield made
+
+
+def test_every_way_out_is_a_case_and_is_known_to_the_configuration() -> None:
+    assert tuple(WAYS) == MAIL_PROVIDERS
+    assert set(CASES) == {*WAYS, "outbox"}
+    by_aws_itself = {
+        "SES_ACCESS_KEY_ID",
+        "SES_SECRET_ACCESS_KEY",
+    }  # in the environment under names of AWS's own
+    read = set(Config.from_env({"SECRET_KEY": "x" * 24}).mail) | set(PROVIDER_VARIABLES)
+    assert {variable.name for way in WAYS.values() for variable in way.variables} <= read | by_aws_itself
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS.keys())
+def test_a_way_that_tells_of_its_mails_has_a_door_and_says_what_proves_it(app: Flask, way: Way) -> None:
+    doors = {rule.rule for rule in app.url_map.iter_rules()}
+    assert (way.read is not None) == bool(way.notices) == (f"/email/events/{way.name}" in doors)
+    assert not way.notices or way.notices in {variable.name for variable in way.variables}
 
 
 # what every way out does

@@ -216,6 +216,12 @@ class Installation:
         with engine.connect() as connection:
             return int(connection.execute(sa.text(statement)).scalar_one())
 
+    def change(self, service: str, statement: str) -> None:
+        """Make a change in a service's database, such as that time has passed."""
+        engine = sa.create_engine(self.databases[service], poolclass=sa.NullPool)
+        with engine.begin() as connection:
+            connection.execute(sa.text(statement))
+
     def column(self, service: str, statement: str) -> set[str]:
         """The texts that a query of a service's database gives."""
         engine = sa.create_engine(self.databases[service], poolclass=sa.NullPool)
@@ -358,4 +364,5 @@ def _environment(
         "MAIL_SERVER": "127.0.0.1",
         "MAIL_PORT": str(mail.port),
         "MAIL_DEFAULT_SENDER": "Ventas <ventas@example.com>",
+        "WEBHOOKS_ALLOW_PRIVATE": "127.0.0.1",
     }

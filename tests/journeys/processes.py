@@ -135,6 +135,12 @@ class Program:
         os.kill(self.pid, signal.SIGKILL)
         self._process.wait()
 
+    def heeds_sigterm(self) -> bool:
+        """Whether the parent has come so far that SIGTERM asks it to end; before, it just dies of it."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        (caught,) = (line.split()[1] for line in status.splitlines() if line.startswith("SigCgt:"))
+        return bool(int(caught, 16) >> (signal.SIGTERM - 1) & 1)
+
     def terminate(self, *, everybody: bool = False) -> None:
         """SIGTERM to the parent alone, as Kubernetes does, or to everybody and twice, as Heroku may."""
         if not everybody:

@@ -6,6 +6,7 @@ the very place it is about. What counts is what the provider and the mail server
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from http.client import HTTPException
@@ -14,7 +15,7 @@ from urllib.error import URLError
 
 import pytest
 
-from tests.fakes.loopback import Hold, Stall
+from tests.fakes.loopback import Answer, Hold, LoopbackServer, Received, Stall
 from tests.journeys.installation import Installation
 from tests.journeys.processes import Program, await_url
 from tests.journeys.talk import NAME, REPLIES, WISH, Person
@@ -250,3 +251,32 @@ def test_a_mail_that_may_have_been_sent_is_unknown_and_not_repeated(
     wait_for(mine, "the mail is known to be unknown")
     assert_once(made, somebody)
     assert len(mine()) == 1
+
+
+class Customer(LoopbackServer):
+    """Takes every webhook."""
+
+    def handle(self, request: Received) -> Answer:
+        return Answer(status=204, body=b"")
+
+
+@pytest.mark.parametrize("kill", [kill_child, kill_all])
+def test_a_worker_is_killed_while_a_customer_has_the_webhook(made: Installation, kill: Kill) -> None:
+    with Customer() as customer:
+        hook = made.api("webhooks", "/webhooks", {"url": customer.url, "events": ["lead.created"]})
+        customer.plan(Hold(), Hold())
+        for number in range(6):
+            made.api("leads", "/leads", {"name": f"Kunde {number} {kill.__name__}"})
+        wait_for(lambda: customer.requests, "the customer has a webhook")
+        kill(made.of("webhooks").worker, customer.port)
+        customer.free()
+        # Its claims run out, a minute later.
+        made.change("webhooks", "UPDATE webhooks_delivery SET claimed_until = NULL WHERE status = 'pending'")
+        delivered = "SELECT count(*) FROM webhooks_delivery WHERE status = 'delivered'"
+        wait_for(lambda: made.number("webhooks", delivered) == 6, "all six are delivered")
+        made.api("webhooks", f"/webhooks/{hook['id']}", method="DELETE")
+    seen = Counter(request.headers["webhook-id"] for request in customer.requests)
+    assert len(seen) == 6
+    assert max(seen.values()) <= 2, "what was in hand comes again, once"
+    bodies = {(request.headers["webhook-id"], request.body) for request in customer.requests}
+    assert len(bodies) == 6, "and it is the same"

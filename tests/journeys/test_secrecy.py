@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import socket
 from collections.abc import Callable
 
 import pytest
@@ -32,6 +34,22 @@ PERSONAL = re.compile(
 )
 
 
+MANGLED = (
+    "GET /leads?q={email} HTTP/9.9\r\nHost: x\r\n\r\n",
+    "GET /leads?q={email} HTTP/1.1\r\nHost {phone}: x\r\n\r\n",
+    "{email} wants azulejos\r\n\r\n",
+    "GET /leads?q={email}&and=" + "x" * 9000 + " HTTP/1.1\r\nHost: x\r\n\r\n",
+)
+"""Requests that the web server itself refuses, and says so."""
+
+
+def send(port: int, text: str) -> bytes:
+    """Bytes as they are; the beginning of the answer."""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(text.encode())
+        return connection.recv(200)
+
+
 @pytest.mark.parametrize("provider", ["meta", "twilio"])
 def test_the_logs_of_a_journey_name_nobody_and_tell_no_secret(
     made: Installation, person: Callable[..., Person], provider: str
@@ -58,6 +76,9 @@ def test_the_logs_of_a_journey_name_nobody_and_tell_no_secret(
     body, headers = person(provider).webhook(WISH)
     made.request("whatsapp", "/message", body=body[:-1], headers=headers)
     made.request("leads", f"/leads?q={somebody.email}", headers={"Authorization": f"Bearer {made.key}x"})
+    for head in MANGLED:
+        answer = send(made.of("leads").port, head.format(email=somebody.email, phone=somebody.phone))
+        assert answer.split()[1] in (b"400", b"414"), answer
     made.settle()
 
     said = made.logs()
@@ -69,5 +90,10 @@ def test_the_logs_of_a_journey_name_nobody_and_tell_no_secret(
         if PERSONAL.search(line) or made.key in line or any(secret in line for secret in SECRETS)
     ]
     assert leaks == []
+    web = said[next(name for name in said if name.endswith(".web.log") and "Invalid request" in said[name])]
+    refused = [line for line in map(json.loads, web.splitlines()) if line["logger"] == "gunicorn.error"]
+    assert len(refused) >= len(MANGLED)
+    assert {line["service"] for line in refused} == {"gunicorn"}
+    assert all("127.0.0.1" not in line["event"] for line in refused)
     assert FLOW["triggers"]["keywords"] == ["azulejos"], "the words looked for above are those that were said"
     assert PROFILE == "Íñigo Núñez"

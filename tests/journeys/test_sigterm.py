@@ -155,6 +155,7 @@ def test_the_relay_and_the_worker_end_after_each_turn(
         say(somebody, turn)
         for group in made.groups.values():
             for program in (group.relay, group.worker):
+                wait_for(program.heeds_sigterm, "it has begun")
                 program.terminate(everybody=everybody)
         for group in made.groups.values():
             assert (group.relay.ended(), group.worker.ended()) == (0, 0)

@@ -54,7 +54,6 @@ def made(
             twilio=twilio,
             mail=mail,
             METRICS_TOKEN=TOKEN,
-            WEBHOOKS_ALLOW_PRIVATE="127.0.0.1",
         ) as running,
         Pager() as pager,
     ):

@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 import pytest
 from flask import Flask
+from flask.testing import FlaskClient
 from kombu import Connection
 from sqlalchemy import select
 
@@ -18,6 +19,7 @@ from app.kit import broker, db, dead_letters, inbox, outbox
 from app.kit.broker import publisher
 from app.kit.errors import Temporary
 from app.kit.redis_client import redis
+from app.services import DEAD_LETTERS
 from tests.fakes.rabbitmq import RabbitMQ
 from tests.ops.waiting import wait_for
 
@@ -239,6 +241,20 @@ def test_what_is_no_cloud_event_is_set_aside_and_can_be_brought_back(
     wait_for(lambda: waiting(url, "email").dead == 4, "four letters are set aside")
     assert broker.bring_back(url, "email") == 4
     wait_for(lambda: (waiting(url, "email").waiting, waiting(url, "email").dead) == (4, 0), "they are back")
+
+
+def test_the_page_of_failed_events_brings_back_what_the_broker_set_aside(
+    app: Flask, url: str, admin: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(app.config, "EVENTS_BROKER_URL", url)
+    with broker.opened(url) as connection:
+        connection.Producer().publish(b"[]", routing_key=broker.dead_queue_of("email").name)
+    wait_for(lambda: waiting(url, "email").dead == 1, "a letter is set aside")
+    page = admin.get(f"{DEAD_LETTERS}/email/").text
+    assert "bring-back" in page, "what was set aside has its button"
+    token = page.partition('name="csrf_token"')[2].partition('value="')[2].partition('"')[0]
+    admin.post(f"{DEAD_LETTERS}/email/bring-back", data={"csrf_token": token})
+    wait_for(lambda: (waiting(url, "email").waiting, waiting(url, "email").dead) == (1, 0), "it is back")
 
 
 def test_a_letter_is_not_acknowledged_before_its_inbox_has_it(

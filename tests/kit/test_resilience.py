@@ -90,6 +90,33 @@ def test_a_bucket_lets_everything_through_without_redis(app: Flask, monkeypatch)
     assert TokenBucket(name="account", rate=1, burst=1).take() == 0.0
 
 
+def test_who_asks_often_is_given_a_share_at_once_and_no_token_more_than_there_are(app: Flask) -> None:
+    bucket = TokenBucket(name="account", rate=100, burst=5)
+    redis().hset(
+        "embudo:bucket:account", mapping={"level": 5, "at": time.time() + 60}
+    )  # none flows in meanwhile
+    assert bucket.take_soon() == 0.0
+    assert float(redis().hget("embudo:bucket:account", "level")) == 3.0, (
+        "a fiftieth of a second's worth is two"
+    )
+    assert [bucket.take_soon() for _ in range(4)] == [0.0] * 4
+    assert bucket.take_soon() > 0.0
+
+
+def test_a_slow_bucket_is_asked_each_time(app: Flask) -> None:
+    bucket = TokenBucket(name="account", rate=50, burst=3)
+    redis().hset("embudo:bucket:account", mapping={"level": 3, "at": time.time() + 60})
+    assert bucket.take_soon() == 0.0
+    assert float(redis().hget("embudo:bucket:account", "level")) == 2.0
+
+
+def test_a_share_lasts_without_redis_and_beyond(app: Flask, monkeypatch) -> None:
+    bucket = TokenBucket(name="account", rate=100, burst=5)
+    bucket.take_soon()
+    monkeypatch.setitem(app.extensions, "embudo_redis", connect("unix:///nowhere/redis.sock"))
+    assert [bucket.take_soon() for _ in range(3)] == [0.0] * 3
+
+
 def test_back_off_follows_its_steps_with_jitter_and_then_stays() -> None:
     assert 24 <= backoff(1, [30, 120]) <= 36
     assert 96 <= backoff(2, [30, 120]) <= 144

@@ -293,7 +293,7 @@ def test_a_mistake_of_ours_tells_nobody_how_we_work(
         raise RuntimeError("SELECT secret FROM leads_lead")
 
     monkeypatch.setitem(app.config, "PROPAGATE_EXCEPTIONS", False)
-    monkeypatch.setattr("app.leads.api.funnel.stages", broken)
+    monkeypatch.setattr("app.leads.api.leads.funnel.stages", broken)
     answer = api().get("/stages", headers={"Accept": "text/html"})
     assert answer.status_code == 500
     assert answer.mimetype == "application/problem+json"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import json
 import logging
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from flask import Flask
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -54,13 +54,10 @@ def test_no_address_survives(address: str) -> None:
 
 
 @pytest.fixture
-def lines() -> Callable[[], list[dict[str, Any]]]:
-    """The JSON lines logged so far."""
+def lines(capsys: pytest.CaptureFixture[str]) -> Callable[[], list[dict[str, Any]]]:
+    """The JSON lines logged since the last question."""
     telemetry.configure_logging("INFO")
-    stream = io.StringIO()
-    (handler,) = [item for item in logging.getLogger().handlers if type(item) is logging.StreamHandler]
-    handler.setStream(stream)
-    return lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
+    return lambda: [json.loads(line) for line in capsys.readouterr().err.splitlines()]
 
 
 def test_fields_whose_names_give_them_away_are_hidden(lines: Callable[[], list[dict[str, Any]]]) -> None:
@@ -81,6 +78,15 @@ def test_exception_texts_of_libraries_are_masked(lines: Callable[[], list[dict[s
     assert "no such user" in text
 
 
+def test_a_row_that_the_database_refuses_is_not_shown() -> None:
+    text = masked(
+        'null value in column "name" violates not-null constraint\n'
+        "DETAIL:  Failing row contains (1, Begoña Ibáñez, needs azulejos).\nCONTEXT: none"
+    )
+    assert "Begoña" not in text and "azulejos" not in text
+    assert "violates not-null constraint" in text and "CONTEXT" in text
+
+
 def test_lines_carry_the_request_id_of_what_caused_the_work(
     lines: Callable[[], list[dict[str, Any]]],
 ) -> None:
@@ -90,3 +96,22 @@ def test_lines_carry_the_request_id_of_what_caused_the_work(
     inside, outside = lines()
     assert (inside["request_id"], inside["job"]) == ("abc12345", "leads.x")
     assert "request_id" not in outside
+
+
+def test_a_failing_request_logs_its_route_and_not_its_path(
+    app: Flask, lines: Callable[[], list[dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(token: str) -> None:
+        raise RuntimeError("no")
+
+    monkeypatch.setitem(app.view_functions, "email_callbacks.ask", fail)
+    assert app.test_client().get("/email/unsubscribe/the-key-to-it").status_code == 500
+    found = lines()
+    assert [line["event"] for line in found] == ["unexpected error", "request"]
+    assert {line["route"] for line in found} == {"/email/unsubscribe/<token>"}
+    assert "the-key-to-it" not in json.dumps(found)
+
+
+def test_lines_below_the_level_are_not_written_nor_made(lines: Callable[[], list[dict[str, Any]]]) -> None:
+    telemetry.get_logger("leads").debug("detail", lead_id="42")
+    assert lines() == []

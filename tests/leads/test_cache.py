@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from prometheus_client import REGISTRY
 from sqlalchemy import event
 
 from app.kit import cache
@@ -131,3 +132,99 @@ def test_a_seller_does_not_get_anothers_lead_out_of_the_cache(api: Any, make_use
     assert cache.get(f"lead:{lead.id}")[0]
     assert redis().ping()
     assert api(user_id=make_user("seller").id).get(f"/leads/{lead.id}").status_code == 404
+
+
+# --- by telephone number and e-mail address ------------------------------------------------------------------------------
+
+
+def named(client: Any, **asked: str) -> list[str]:
+    return [item["name"] for item in client.get("/leads", query_string=asked).get_json()["items"]]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"phone": "+34 600 000 012"}, {"phone": "600000012"}, {"phone": "34600000012"},
+        {"email": "Ann@Example.com"}, {"email": " ann@example.com", "limit": "1"},
+    ],
+)  # fmt: skip
+def test_somebody_is_found_by_any_spelling_and_the_second_time_without_the_database(
+    app: Flask, api: Any, asked: dict[str, str]
+) -> None:
+    client = api("leads:read")
+    keep(name="Ann", phone="+34600000012", email="ann@example.com")
+    keep(name="Bea", phone="+34600000013", email="bea@example.com")
+    assert statements_on_leads(app, lambda: named(client, **asked))
+    assert named(client, **asked) == ["Ann"]
+    assert statements_on_leads(app, lambda: named(client, **asked)) == []
+
+
+@pytest.mark.parametrize(
+    "asked", [{"phone": "600000099"}, {"phone": "none"}, {"email": "nobody@example.com"}]
+)
+def test_who_is_not_there_is_found_once_there_is_somebody(api: Any, asked: dict[str, str]) -> None:
+    client = api("leads:read")
+    assert named(client, **asked) == []
+    if asked != {"phone": "none"}:
+        keep(name="Now", phone="+34600000099", email="nobody@example.com")
+        assert named(client, **asked) == ["Now"]
+
+
+def test_a_number_that_goes_to_somebody_else_leads_to_them(api: Any) -> None:
+    client, old = api("leads:read"), keep(name="Old", phone="+34600000012")
+    assert named(client, phone="600000012") == ["Old"]
+    with own_context(), transaction():
+        commands.change_lead(old.id, {"phone": "+34600000013"}, by=SYSTEM)
+    assert named(client, phone="600000012") == []
+    keep(name="New", phone="+34600000012")
+    assert named(client, phone="600000012") == ["New"]
+    assert named(client, phone="600000013") == ["Old"]
+    with own_context(), transaction():
+        commands.delete_lead(old.id, by=SYSTEM)
+    assert named(client, phone="600000013") == []
+
+
+def test_by_number_without_redis_and_for_whom_it_is_hidden(
+    app: Flask, api: Any, make_user: Any, tmp_path: Any
+) -> None:
+    keep(name="Ann", phone="+34600000012")
+    client, seller = api(), api(user_id=make_user("seller").id)
+    assert named(client, phone="600000012") == ["Ann"]
+    assert named(seller, phone="600000012") == []
+    real = app.extensions["embudo_redis"]
+    app.extensions["embudo_redis"] = connect(f"unix://{tmp_path}/nobody-listens.sock")
+    try:
+        assert named(client, phone="600000012") == ["Ann"]
+    finally:
+        app.extensions["embudo_redis"] = real
+
+
+def test_a_number_is_a_filter_among_others(api: Any) -> None:
+    keep(name="Ann", phone="+34600000012", email="ann@example.com")
+    client = api("leads:read")
+    assert named(client, phone="600000012", stage="new") == ["Ann"]
+    assert named(client, phone="600000012", stage="won") == []
+    assert named(client, phone="600000012", email="bea@example.com") == []
+    assert named(client, phone="nonsense", stage="new") == []
+
+
+def test_hits_and_misses_are_counted_by_what_was_asked(api: Any) -> None:
+    def count(name: str, result: str) -> float:
+        return float(REGISTRY.get_sample_value(
+            "embudo_cache_lookups_total", {"cache": name, "result": result}
+        ) or 0)  # fmt: skip
+
+    client = api("leads:read")
+    keep(name="Ann", phone="+34600000012")
+    before = {
+        (name, result): count(name, result) for name in ("lead", "lead-phone") for result in ("hit", "miss")
+    }
+    for _ in range(3):
+        named(client, phone="600000012")
+    seen = {key: count(*key) - old for key, old in before.items()}
+    assert seen == {
+        ("lead-phone", "miss"): 1,
+        ("lead-phone", "hit"): 2,
+        ("lead", "miss"): 1,
+        ("lead", "hit"): 2,
+    }

@@ -15,6 +15,7 @@ from app.webhooks import commands, jobs, providers
 from app.webhooks.models import Endpoint
 from app.webhooks.providers import Outcome
 from tests.fakes.loopback import Answer, LoopbackServer, Received
+from tests.ops.waiting import wait_for
 from tests.webhooks.conftest import Receiver, deliveries, lead_created
 
 Add = Callable[..., tuple[Endpoint, str]]
@@ -48,11 +49,26 @@ def slow(receiver: Receiver) -> Iterator[SlowReceiver]:
         jobs.courier().settle(30)
 
 
+def statuses(endpoint: Endpoint) -> set[str]:
+    """The states that its deliveries are in."""
+    return {row.status for row in deliveries(endpoint)}
+
+
 def queue(count: int) -> None:
     """So many events for everybody."""
     with db.transaction():
         for _ in range(count):
             commands.queue_event(lead_created(), event_id=db.new_id(), at=db.utcnow())
+
+
+def run_until(condition: Callable[[], bool], what: str) -> None:
+    """Run the job again, as its bell would, until the condition holds: on a busy machine quick calls linger, too."""
+
+    def ran() -> bool:
+        jobs.deliver_due()
+        return condition()
+
+    wait_for(ran, what)
 
 
 def test_a_slow_endpoint_delays_neither_another_nor_the_worker(
@@ -61,18 +77,17 @@ def test_a_slow_endpoint_delays_neither_another_nor_the_worker(
     stuck, _ = add_endpoint(slow.url)
     quick, _ = add_endpoint(receiver.url)
     queue(MANY)
-    jobs.deliver_due()
+    run_until(lambda: statuses(quick) == {"delivered"}, "the quick one has got everything")
 
     # The slow one has answered nothing yet, all the others' messages have arrived, and the job is over.
     assert not slow.may_answer.is_set()
-    assert {row.status for row in deliveries(quick)} == {"delivered"}
     assert len(receiver.requests) == MANY
-    assert {row.status for row in deliveries(stuck)} == {"pending"}
-    assert len(slow.requests) == jobs.CALLS_PER_ENDPOINT
+    assert statuses(stuck) == {"pending"}
+    wait_for(lambda: slow.now == jobs.CALLS_PER_ENDPOINT, "its calls have arrived")
 
     # A new run begins no more calls to it, and what it claimed it gave back.
     queue(1)
-    jobs.deliver_due()
+    run_until(lambda: statuses(quick) == {"delivered"}, "the quick one has got the new one")
     assert len(receiver.requests) == MANY + 1
     assert len(slow.requests) == jobs.CALLS_PER_ENDPOINT
     assert sum(1 for row in deliveries(stuck) if row.claimed_until is not None) == jobs.CALLS_PER_ENDPOINT
@@ -81,9 +96,9 @@ def test_a_slow_endpoint_delays_neither_another_nor_the_worker(
     slow.may_answer.set()
     assert jobs.courier().settle(30)
     assert sum(1 for row in deliveries(stuck) if row.status == "delivered") == jobs.CALLS_PER_ENDPOINT
-    jobs.deliver_due()
-    assert jobs.courier().settle(30)
-    assert {row.status for row in deliveries(stuck)} == {"delivered"}
+    run_until(
+        lambda: jobs.courier().settle(30) and statuses(stuck) == {"delivered"}, "the slow one has got all"
+    )
     assert slow.most == jobs.CALLS_PER_ENDPOINT
     ids = [request.headers["webhook-id"] for request in slow.requests]
     assert len(ids) == len(set(ids))
@@ -99,8 +114,9 @@ def test_many_slow_endpoints_leave_room_for_quick_ones(
     queue(3)
     with db.transaction():
         commands.queue_event(EmailSent(message_id=db.new_id()), event_id=db.new_id(), at=db.utcnow())
+    run_until(lambda: statuses(quick) == {"delivered"}, "the quick one has got its message")
+    wait_for(lambda: slow.now >= jobs.SLOW_CALLS, "the calls to the slow ones have arrived")
     jobs.deliver_due()
-    assert [row.status for row in deliveries(quick)] == ["delivered"]
     assert len(slow.requests) == jobs.SLOW_CALLS
     slow.may_answer.set()
 
@@ -134,7 +150,7 @@ def test_all_of_many_endpoints_are_served_and_never_more_calls_than_allowed(
     assert len(sender.bodies) == 500
     assert sender.most <= jobs.CALLS
     for endpoint in endpoints:
-        assert {row.status for row in deliveries(endpoint)} == {"delivered"}
+        assert statuses(endpoint) == {"delivered"}
     assert not jobs.courier().under_way
 
 

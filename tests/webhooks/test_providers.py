@@ -104,6 +104,33 @@ def test_a_name_that_leads_to_a_private_address_is_refused_at_save_and_at_the_ca
     assert server.requests == []
 
 
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_name_that_turns_private_between_check_and_connection_is_connected_to_where_it_was_checked(
+    monkeypatch: pytest.MonkeyPatch, server: Receiver, scheme: str
+) -> None:
+    """DNS rebinding: the first answer is public, every later one is our own network's."""
+    port = int(server.url.rpartition(":")[2])
+    real, asked, connected = socket.getaddrinfo, [], []
+
+    def rebinding(host: Any, *args: Any, **kwargs: Any) -> Any:
+        name = host.decode() if isinstance(host, bytes) else str(host)
+        if name == "rebound.example.com":
+            asked.append(name)
+            name = "93.184.216.34" if len(asked) == 1 else "127.0.0.1"
+        return real(name, *args, **kwargs)
+
+    def connect(_self: socket.socket, address: Any) -> None:
+        connected.append(address[0])
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(socket, "getaddrinfo", rebinding)
+    monkeypatch.setattr(socket.socket, "connect", connect)
+    outcome = Sender().post(f"{scheme}://rebound.example.com:{port}/", b"{}", {})
+    assert outcome.error == "connect"
+    assert set(connected) == {"93.184.216.34"}
+    assert server.requests == []
+
+
 def test_one_private_address_among_public_ones_is_enough_to_refuse(monkeypatch: pytest.MonkeyPatch) -> None:
     resolve_to(monkeypatch, "93.184.216.34", "10.0.0.1")
     assert [item.code for item in address_problems("https://mixed.example.com/", ())] == ["private_address"]

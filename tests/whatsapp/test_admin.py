@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from flask.testing import FlaskClient
+from markupsafe import escape
 from sqlalchemy import func, select
 
 from app.kit.db import db, own_context, transaction
 from app.whatsapp import demo
+from app.whatsapp.admin import words
 from app.whatsapp.commands import channels
 from app.whatsapp.models import Channel, Contact, Flow, FlowVersion, Message
+from app.whatsapp.providers import SENDERS
 from tests.fakes import meta_server
 from tests.whatsapp.conftest import Line
 
@@ -99,6 +103,23 @@ def test_a_channel_is_added_by_its_adapters_fields_and_its_secrets_never_leave(a
         "SELECT credentials FROM whatsapp_channel"
     )
     assert secret.encode() not in bytes(raw.scalar_one())
+
+
+def test_every_provider_is_offered_and_says_where_its_webhook_goes(admin: FlaskClient) -> None:
+    assert set(words.PROVIDER) == set(words.ABOUT) == set(SENDERS)
+    assert set(words.PASTE) == {name for name, sender in SENDERS.items() if sender.hook}
+    page = admin.get("/admin/channels/add").text
+    for provider, (_icon, sentence) in words.ABOUT.items():
+        assert str(escape(sentence)) in page
+        assert f"provider={provider}" in page
+
+
+@pytest.mark.parametrize(("language", "greeting"), [("es", "Hola 👋"), ("en", "Hello 👋")])
+def test_a_new_flow_speaks_as_its_author(admin: FlaskClient, language: str, greeting: str) -> None:
+    admin.get(f"/lang/{language}")
+    post(admin, "/admin/flows/add", name="Sales")
+    draft = db.session.scalars(select(Flow)).one().draft
+    assert (draft["language"], draft["nodes"][0]["text"]) == (language, greeting)
 
 
 def test_flows_are_added_duplicated_and_archived(admin: FlaskClient) -> None:

@@ -17,7 +17,7 @@ from app.email import commands, jobs, queries
 from app.email.address import parse_address
 from app.email.admin import words
 from app.email.admin.dashboard import state_of
-from app.email.providers.ways import WAYS, Variable
+from app.email.providers.ways import WAYS, Variable, Way
 from app.email.queries import ChosenWay
 from app.kit import auth
 from app.kit.errors import ProviderError
@@ -37,10 +37,11 @@ class MailProviderView(PageView):
     def index(self) -> Any:
         """All of them, in the order in which they are tried."""
         ways = queries.all_ways(current_app.config)
+        sent = queries.count_sent_by()
         return self.page(
             "email/providers.html",
             title=_l("Mail providers"),
-            ways=[self._shown(chosen) for chosen in ways],
+            ways=[self._shown(chosen, sent.get(chosen.name, 0)) for chosen in ways],
             none_usable=not any(chosen.enabled and chosen.is_configured for chosen in ways),
             writing=bool(self.appbuilder.sm.has_access("can_write", self.class_permission_name)),
             my_address=getattr(current_user, "email", ""),
@@ -48,15 +49,15 @@ class MailProviderView(PageView):
             unread=queries.count_unread_notices(),
         )
 
-    def _shown(self, chosen: ChosenWay) -> dict[str, Any]:
+    def _shown(self, chosen: ChosenWay, sent: int) -> dict[str, Any]:
         name = f"mail:{chosen.name}"
         return {
             "chosen": chosen,
             "state": state_of(chosen, is_open=breaker_open(name), is_paused=bool(paused(name))),
-            "sent": queries.count_sent_by().get(chosen.name, 0),
+            "sent": sent,
             "error": words.explain(chosen.error_code, chosen.last_error),
             "fields": [_field(variable, chosen) for variable in chosen.way.variables],
-            "webhook": _webhook(chosen.name),
+            "webhook": _webhook(chosen.way),
         }
 
     @expose("/move/<name>/<int:place>", methods=["POST"])
@@ -147,9 +148,9 @@ def _field(variable: Variable, chosen: ChosenWay) -> dict[str, Any]:
     }
 
 
-def _webhook(name: str) -> str:
-    """Where the provider should post what it tells."""
-    if name not in ("sendgrid", "ses"):
+def _webhook(way: Way) -> str:
+    """Where the provider should post what it tells; empty when it tells nothing."""
+    if not way.notices:
         return ""
     base = str(current_app.config.get("PUBLIC_URL") or request.host_url).rstrip("/")
-    return f"{base}/email/events/{name}"
+    return f"{base}/email/events/{way.name}"

@@ -49,7 +49,7 @@ CONFIGURATION_SECONDS = 120
 
 _columns = (
     Message.id, Message.to_ascii, Message.subject, Message.text, Message.html, Message.created_at,
-    Message.category, Message.lead_id,
+    Message.category, Message.lead_id, Message.request_id,
 )  # fmt: skip
 
 log = telemetry.get_logger("email")
@@ -57,10 +57,14 @@ log = telemetry.get_logger("email")
 
 @dataclass(frozen=True, kw_only=True)
 class Claimed:
-    """A message that is ours for a while. until: proves that the claim is still the same one."""
+    """A message that is ours for a while. until: proves that the claim is still the same one.
+
+    request_id: of what caused the message.
+    """
 
     letter: Letter
     until: datetime
+    request_id: str | None = None
 
 
 def claim_due(limit: int, *, public_url: str = "") -> list[Claimed]:
@@ -90,7 +94,7 @@ def claim_due(limit: int, *, public_url: str = "") -> list[Claimed]:
         )
     if found and not rows:
         return claim_due(limit, public_url=public_url)  # an empty answer means that nothing is due
-    return [Claimed(letter=_letter(row, public_url), until=until) for row in rows]
+    return [Claimed(letter=_letter(row, public_url), until=until, request_id=row.request_id) for row in rows]
 
 
 def _setting(name: str) -> timedelta:
@@ -138,7 +142,9 @@ def _hold_back(rows: Sequence[Any], now: datetime) -> list[Any]:
             )
         )
         db.session.add(Attempt(message_id=row.id, at=now, outcome=SUPPRESSED, code=code))
-        outbox.publish(EmailFailed(message_id=row.id, reason=code, lead_id=row.lead_id))
+        with telemetry.bound(request_id=row.request_id):
+            log.info("email held back", message_id=row.id, code=code)
+            outbox.publish(EmailFailed(message_id=row.id, reason=code, lead_id=row.lead_id))
     return left
 
 
@@ -164,7 +170,7 @@ def take_back() -> None:
         row.error_code = "interrupted"
         row.last_error = "Sending was interrupted; the message may have been sent."
         _note(row, UNKNOWN, now, provider=row.provider or "", code=row.error_code, detail=row.last_error)
-        log.warning("email fate unknown", message_id=row.id, reason="interrupted")
+        log.warning("email fate unknown", message_id=row.id, reason="interrupted", request_id=row.request_id)
 
 
 def note_handing_over(group: Sequence[Claimed], *, provider: str) -> set[str]:
@@ -224,7 +230,7 @@ def _record_accepted(results: Sequence[Result], now: datetime, provider: str) ->
             claimed_until=None, handing_over_at=None, provider=provider, error_code=None, last_error=None,
             attempts=Message.attempts + 1,
         )
-        .returning(Message.id, Message.lead_id, Message.template)
+        .returning(Message.id, Message.lead_id, Message.template, Message.request_id)
         .execution_options(synchronize_session=False)
     ).all()  # fmt: skip
     if not rows:
@@ -234,8 +240,11 @@ def _record_accepted(results: Sequence[Result], now: datetime, provider: str) ->
         [{"message_id": row.id, "at": now, "provider": provider, "outcome": SENT} for row in rows],
     )
     outbox.publish_all(
-        [EmailSent(message_id=row.id, lead_id=row.lead_id, template=row.template) for row in rows]
+        [EmailSent(message_id=row.id, lead_id=row.lead_id, template=row.template) for row in rows],
+        request_ids=[row.request_id for row in rows],
     )
+    for row in rows:
+        log.info("email accepted", message_id=row.id, provider=provider, request_id=row.request_id)
     telemetry.note_call(f"mail_{provider}", telemetry.outcome_of(None), times=len(rows))
 
 
@@ -245,7 +254,8 @@ def mark_sent(row: Message, at: datetime) -> None:
     row.claimed_until, row.handing_over_at = None, None
     row.error_code = row.last_error = None
     _note(row, SENT, utcnow(), provider=row.provider or "", code="reconciled")
-    outbox.publish(EmailSent(message_id=row.id, lead_id=row.lead_id, template=row.template))
+    with telemetry.bound(request_id=row.request_id):
+        outbox.publish(EmailSent(message_id=row.id, lead_id=row.lead_id, template=row.template))
 
 
 def release(errors: Iterable[tuple[str, ProviderError]], *, provider: str) -> None:
@@ -290,11 +300,18 @@ def _record_error(row: Message, error: ProviderError, now: datetime, provider: s
         row.status, row.next_attempt_at = FAILED, None
         row.attempts += 1
     _note(row, row.status, now, provider=provider, code=row.error_code, detail=row.last_error)
-    log.warning(
-        "email not sent", message_id=row.id, status=row.status, code=error.code, attempts=row.attempts
-    )
-    if row.status == FAILED:
-        outbox.publish(EmailFailed(message_id=row.id, reason=error.code or "refused", lead_id=row.lead_id))
+    with telemetry.bound(request_id=row.request_id):
+        log.warning(
+            "email not sent",
+            message_id=row.id,
+            provider=provider,
+            status=row.status,
+            code=error.code,
+            attempts=row.attempts,
+        )
+        if row.status == FAILED:
+            reason = error.code or "refused"
+            outbox.publish(EmailFailed(message_id=row.id, reason=reason, lead_id=row.lead_id))
 
 
 def _wait(row: Message, error: Temporary) -> float:

@@ -30,6 +30,7 @@ from app.email.models import (
 from app.email.providers import feedback as words
 from app.email.providers.feedback import KINDS, Told
 from app.kit import outbox, telemetry
+from app.kit.context import request_id
 from app.kit.db import claim, db, insert_once, new_id, utcnow
 from app.kit.jobs import ring
 from app.kit.resilience import backoff
@@ -62,6 +63,7 @@ def store_notice(provider: str, key: str, body: bytes) -> bool:
         "provider": provider,
         "key": key[:80],
         "body": body,
+        "request_id": request_id(),
         "received_at": utcnow(),
         "attempts": 0,
         "next_attempt_at": utcnow(),
@@ -89,7 +91,8 @@ def take_in(notice_id: str, told: Iterable[Told]) -> None:
     for event in told:
         message = _message_of(event, notice)
         if message is not None:
-            _apply(event, message, notice.provider)
+            with telemetry.bound(request_id=message.request_id):
+                _apply(event, message, notice.provider)
     notice.next_attempt_at = notice.claimed_until = notice.last_error = None
 
 

@@ -39,6 +39,7 @@ from app.email.render import (
     text_from_html,
 )
 from app.kit import outbox, telemetry
+from app.kit.context import request_id
 from app.kit.db import db, insert_once, new_id, utcnow
 from app.kit.errors import Conflict, Invalid
 from app.kit.jobs import ring
@@ -322,6 +323,7 @@ def _row(order: Order, address: Address | None) -> dict[str, Any]:
         "lead_id": order.lead_id,
         "dedupe_key": order.dedupe_key,
         "created_by": order.by[:120],
+        "request_id": request_id(),
         "attempts": 0,
         "next_attempt_at": now,
         "give_up_at": now + GIVE_UP_AFTER,

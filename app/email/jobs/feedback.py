@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 from flask import current_app
 
 from app.email import commands
 from app.email.models import Notice
-from app.email.providers import sendgrid_events, sns
-from app.email.providers.feedback import Told, Unreadable
+from app.email.providers import sns
+from app.email.providers.feedback import Unreadable
+from app.email.providers.ways import WAYS
 from app.kit import telemetry
 from app.kit.db import transaction
 from app.kit.errors import ProviderError
@@ -18,8 +18,6 @@ from app.kit.jobs import ring
 
 DRAIN_SECONDS = 10.0
 """As for sending: other queues wait for this worker, too."""
-
-PARSERS: dict[str, Callable[[bytes], list[Told]]] = {"sendgrid": sendgrid_events.parse, "ses": sns.parse}
 
 log = telemetry.get_logger("email")
 
@@ -39,7 +37,8 @@ def take_in() -> None:
         if not notices:
             return
         for notice in notices:
-            _take_in_one(notice)
+            with telemetry.bound(request_id=notice.request_id):
+                _take_in_one(notice)
     ring(commands.NOTICE_JOB)
 
 
@@ -48,7 +47,9 @@ def _take_in_one(notice: Notice) -> None:
         if notice.provider == "ses" and sns.kind_of(notice.body) == sns.CONFIRMATION:
             sns.confirm(notice.body, sns_fetch())
             log.info("subscription confirmed", notice_id=notice.id)
-        told = PARSERS[notice.provider](notice.body)
+        read = WAYS[notice.provider].read
+        assert read is not None  # only doors of those that tell keep notices
+        told = read(notice.body)
         with transaction():
             commands.take_in(notice.id, told)
     except commands.TooEarly:

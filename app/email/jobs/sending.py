@@ -26,6 +26,7 @@ from app.email.providers import MailSender, Result
 from app.email.providers.outbox import OutboxSender
 from app.email.queries import ChosenWay
 from app.kit import outbox, telemetry
+from app.kit.context import REQUEST_ID
 from app.kit.db import new_id, transaction, utcnow
 from app.kit.errors import Misconfigured, ProviderError, RateLimited, Temporary, Unknown
 from app.kit.jobs import ring
@@ -231,11 +232,13 @@ class Batch:
                     group = self._mark(route, group)
                 tried.update(group)
                 letters = [replace(self.waiting[ref].letter, sender=address) for ref in group]
+                before = REQUEST_ID.set(REQUEST_ID.get())
                 try:
                     route.send(letters, self._results, self._reasons, partial(self._begin, route))
                 except LostClaim:
                     route.sender.close()  # the conversation with the server stopped in the middle
                 finally:
+                    REQUEST_ID.reset(before)
                     for result in self._results:
                         self.waiting.pop(result.ref, None)
                         self._reasons.pop(result.ref, None)
@@ -257,6 +260,7 @@ class Batch:
         """Mark a message that is not yet; raises LostClaim."""
         if ref not in self._marked and not self._mark(route, [ref]):
             raise LostClaim(ref)
+        REQUEST_ID.set(self.waiting[ref].request_id)  # the call is made on behalf of that request
 
     def _write(self, route: Route) -> None:
         if self._results:

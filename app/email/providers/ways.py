@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from app.email.providers import MailSender
+from app.email.providers import MailSender, sendgrid_events, sns
+from app.email.providers.feedback import Told
 from app.email.providers.sendgrid import SendGridSender, SendGridSettings
 from app.email.providers.ses import SesSender, SesSettings
 from app.email.providers.smtp import SmtpSender, SmtpSettings
@@ -22,13 +23,19 @@ class Variable:
 
 @dataclass(frozen=True, kw_only=True)
 class Way:
-    """A way out. needs: the variable without which it does not exist."""
+    """A way out. needs: the variable without which it does not exist.
+
+    read: understands what it posts to /email/events/<name>, None when it tells nothing; raises Unreadable.
+    notices: the variable without which nothing that is posted there is believed.
+    """
 
     name: str
     title: str
     needs: str
     variables: tuple[Variable, ...]
     make: Callable[[Mapping[str, Any]], MailSender]
+    read: Callable[[bytes], list[Told]] | None = None
+    notices: str = ""
 
     def is_configured(self, config: Mapping[str, Any]) -> bool:
         """Whether there is enough to try it."""
@@ -66,6 +73,8 @@ WAYS: dict[str, Way] = {
                 SENDER,
             ),
             make=lambda config: SendGridSender(SendGridSettings.from_config(config)),
+            read=sendgrid_events.parse,
+            notices="SENDGRID_WEBHOOK_KEY",
         ),
         Way(
             name="ses",
@@ -80,6 +89,8 @@ WAYS: dict[str, Way] = {
                 SENDER,
             ),
             make=lambda config: SesSender(SesSettings.from_config(config)),
+            read=sns.parse,
+            notices="SES_TOPIC_ARNS",
         ),
     )
 }

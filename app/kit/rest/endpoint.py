@@ -130,7 +130,7 @@ def _limit_rate() -> None:
         rate=current_app.config["API_RATE_PER_SECOND"],
         burst=current_app.config["API_BURST"],
     )
-    wait = bucket.take()
+    wait = bucket.take_soon()
     if wait:
         raise TooMany(wait)
 

@@ -54,8 +54,9 @@ class Operation:
     """What a view says of itself.
 
     answers: status → model or None, the good ones first. refusals: the statuses it may be refused with besides
-    those that every operation shares. etag, location: the good answers carry that header. bodies: schema per
-    Content-Type of a body that no model describes; content: Content-Type of a good answer that is not JSON.
+    those that every operation shares. etag, location: the good answers carry that header; says: other headers of
+    theirs, by their names in parts.HEADERS. bodies: schema per Content-Type of a body that no model describes;
+    content: Content-Type of a good answer that is not JSON.
     """
 
     summary: str
@@ -70,6 +71,7 @@ class Operation:
     bodies: Mapping[str, Any] = field(default_factory=dict)
     content: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
     headers: tuple[Mapping[str, Any], ...] = ()
+    says: tuple[str, ...] = ()
 
 
 def describe(view: View, operation: Operation) -> View:
@@ -87,10 +89,12 @@ def documented(
     bodies: Mapping[str, Any] | None = None,
     query: type[BaseModel] | None = None,
     headers: tuple[Mapping[str, Any], ...] = (),
+    says: tuple[str, ...] = (),
 ) -> Callable[[View], View]:
     """Document a view that is no @endpoint: the callbacks of providers, which answer in the providers' ways.
 
     content: per good status {Content-Type: schema}, {} when there is no body. headers: OpenAPI parameter objects.
+    says: headers of the good answers, by their names in parts.HEADERS.
     """
 
     def decorate(view: View) -> View:
@@ -105,6 +109,7 @@ def documented(
                 bodies=bodies or {},
                 query=query,
                 headers=headers,
+                says=says,
             ),
         )
 
@@ -294,6 +299,7 @@ def _common_parameters(operation: Operation, method: str, *, public: bool) -> It
 
 def _answer_headers(operation: Operation, code: int, method: str, *, public: bool) -> Iterator[str]:
     yield "X-Request-Id"
+    yield from operation.says
     if operation.etag:
         yield "ETag"
     if operation.location:

@@ -52,6 +52,11 @@ HEADERS: dict[str, Any] = {
         "schema": {"type": "integer", "minimum": 1},
         "required": True,
     },
+    "X-Embudo-Installation": {
+        "description": "Tells one installation from another; the same from all of its processes",
+        "schema": _TEXT,
+        "required": True,
+    },
     "WWW-Authenticate": {"description": "How to present a key", "schema": _TEXT, "required": True},
 }
 

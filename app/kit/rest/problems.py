@@ -111,7 +111,7 @@ def init_problems(app: Flask) -> None:
     @app.errorhandler(OperationalError)
     @app.errorhandler(PoolTimeout)
     def _database_gone(error: Exception) -> Any:
-        log.error("database unavailable", error=type(error).__name__, path=request.path)
+        log.error("database unavailable", error=type(error).__name__, route=_route())
         detail = "The database does not answer now; try again in a few seconds."
 
         def make() -> Response:
@@ -123,9 +123,14 @@ def init_problems(app: Flask) -> None:
 
     @app.errorhandler(Exception)
     def _bug(error: Exception) -> Any:
-        log.error("unexpected error", path=request.path, method=request.method, exc_info=error)
+        log.error("unexpected error", route=_route(), method=request.method, exc_info=error)
         detail = f"Something went wrong on our side. Tell support the request id {request_id()}."
         return answer(500, "Internal error", detail, lambda: _plain(500, "Internal error", detail))
+
+
+def _route() -> str:
+    """For the log: the rule, because a path may hold what opens a door (unsubscribing) or whom it is about."""
+    return request.url_rule.rule if request.url_rule is not None else telemetry.NO_ROUTE
 
 
 def _wants_page() -> bool:

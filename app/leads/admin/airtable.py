@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from flask import redirect, request, url_for
@@ -13,9 +14,11 @@ from app.admin.cells import badge, when
 from app.admin.menu import MenuEntry
 from app.admin.views import PageView, expose, may_read, may_write
 from app.kit import auth
+from app.kit.errors import ProviderError
 from app.leads.admin import airtable_words as words
 from app.leads.commands import airtable_gone as deletions
 from app.leads.commands import airtable_settings as commands
+from app.leads.jobs.calls import ask
 from app.leads.queries import airtable as queries
 
 
@@ -129,7 +132,12 @@ class AirtableView(PageView):
     @expose("/remove/<pk>", methods=["POST"])
     @may_write
     def remove(self, pk: str) -> Response:
-        """Forget a connection."""
+        """Forget a connection, and have Airtable forget its webhook: a base may have ten of them."""
+        row = queries.connection(pk)
+        if row.webhook_id:
+            base_id, hook_id = row.base_id, row.webhook_id
+            with suppress(ProviderError):  # it ends by itself within a week
+                ask(row, base_id, lambda api: api.delete_webhook(base_id, hook_id))
         self.run(lambda: commands.remove_connection(pk))
         self.toast(gettext("Deleted."))
         return redirect(self.get_redirect())

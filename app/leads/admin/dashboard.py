@@ -148,6 +148,7 @@ def add_to_home(appbuilder: Any) -> None:
             data=_per_day,
             permission="Leads",
             position=20,
+            wide=True,
         ),
         home.Step(
             key="first_lead",

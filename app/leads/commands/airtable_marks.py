@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from app.kit.auth import SYSTEM, Principal
+from app.kit.context import request_id
 from app.kit.db import db, insert_once, utcnow
 from app.leads.models import AirtableLink, Lead
 from app.leads.queries import airtable as queries
@@ -46,6 +47,7 @@ def mark_dirty(lead: Lead, by: Principal, changes: Mapping[str, list[Any]] | Non
     link = db.session.get(AirtableLink, lead.id, with_for_update=True, populate_existing=True)
     if link is None or link.status == "unlinked":
         return
+    link.request_id = request_id()
     if changes:
         link.changed_at = {**link.changed_at, **dict.fromkeys(_fields(changes), now.isoformat())}
     make_due(link, now)

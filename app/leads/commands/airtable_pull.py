@@ -69,6 +69,13 @@ def apply_records(turn: Turn, news: Sequence[News], *, calls: int, cursor: int |
     tell(turn.connection_id, "in", page.done)
 
 
+def note_looked_at(turn: Turn, record: Record, *, calls: int) -> None:
+    """Take over a record that was read for its own sake; whatever still differs is written then."""
+    apply_records(turn, [News(record=record)], calls=calls)
+    for link in links_of(turn, [record.id]):
+        link.status = "synced"
+
+
 def finish_pull(turn: Turn, *, since: str, full: bool, wait: timedelta, calls: int) -> None:
     """A pull is complete: remember up to where, and when the next one is."""
     row = keep_turn(turn, calls=calls)
@@ -123,6 +130,10 @@ def _lead_id(turn: Turn, record: Record) -> str | None:
 def _apply(turn: Turn, page: _Page, news: News) -> None:
     record = news.record
     link = page.by_record.get(record.id)
+    if not turn.reads:
+        if link is not None and (lead := page.leads.get(link.lead_id)) is not None:
+            _compare(turn, link, lead, record)
+        return
     told = _lead_id(turn, record)
     if link is None and told is not None:
         link = _adopt(turn, page, record, told)
@@ -139,6 +150,23 @@ def _apply(turn: Turn, page: _Page, news: News) -> None:
         link.tagged = False
         make_due(link, utcnow(), at_once=True)
     _merge(turn, page, link, lead, news)
+
+
+def _compare(turn: Turn, link: AirtableLink, lead: Lead, record: Record) -> None:
+    """A table into which we only write: what people changed there is no news, but no longer what we wrote."""
+    outward = [item for item in turn.pairs if item.goes_out]
+    theirs, _ = mapping.from_airtable(record.cells, outward)
+    ours = queries.values_for(lead, outward)
+    shadow = dict(link.shadow)
+    for name, value in theirs.items():
+        if name in shadow and differs(value, shadow[name][1]):
+            shadow[name] = [value, value]
+        elif name not in shadow and not differs(ours[name], None):
+            shadow[name] = [ours[name], value]  # it was there before us, and we have nothing to say
+    link.shadow = shadow
+    link.synced_at = utcnow()
+    if any(name in shadow and differs(ours[name], shadow[name][0]) for name in theirs):
+        make_due(link, utcnow(), at_once=True)
 
 
 def _adopt(turn: Turn, page: _Page, record: Record, lead_id: str) -> AirtableLink | None:

@@ -12,7 +12,7 @@ from app.kit import telemetry
 from app.kit.db import db, utcnow
 from app.kit.errors import Permanent
 from app.leads import mapping
-from app.leads.commands.airtable_turns import Turn, heal, keep_turn, tell
+from app.leads.commands.airtable_turns import Turn, heal, keep_turn, links_of, tell
 from app.leads.mapping import Mapped, differs
 from app.leads.models import AirtableConnection, AirtableLink, Lead
 from app.leads.providers import Record, Write
@@ -81,6 +81,34 @@ def route_new() -> int:
         else:
             link.connection_id = target
     return len(links)
+
+
+def to_look_at(turn: Turn) -> list[str]:
+    """Records that are to be read before anything is written to them: a person asked to bring the lead in step."""
+    keep_turn(turn)
+    found = db.session.scalars(
+        select(AirtableLink.record_id)
+        .where(
+            AirtableLink.connection_id == turn.connection_id,
+            AirtableLink.status == "new",
+            AirtableLink.record_id.is_not(None),
+            AirtableLink.due_at <= utcnow(),
+        )
+        .order_by(AirtableLink.due_at)
+        .limit(PLANNED)
+    )
+    return [record_id for record_id in found if record_id]
+
+
+def note_not_there(turn: Turn, record_id: str, *, calls: int) -> None:
+    """A record that is to be written is gone: it is written anew."""
+    keep_turn(turn, calls=calls)
+    for link in links_of(turn, [record_id]):
+        _detach(link)
+
+
+def _detach(link: AirtableLink) -> None:
+    link.record_id, link.tagged, link.shadow = None, False, {}
 
 
 def next_batch(turn: Turn, *, but: Sequence[str] = ()) -> Batch:
@@ -230,15 +258,23 @@ def note_written(turn: Turn, planned: Sequence[Planned], records: Sequence[Recor
         if others.get(record.id, link.lead_id) != link.lead_id:
             refuse(link, "duplicate", "")
             continue
+        # The row was deleted in Airtable, and the upsert made another with nothing in it but this change.
+        is_anew = link.record_id not in (None, record.id)
         link.record_id, link.tagged, link.status = record.id, True, "synced"
         link.error_code = link.last_error = None
-        link.shadow = {**link.shadow, **_agreed(item.values, record, turn.pairs)}
+        link.shadow = {**({} if is_anew else link.shadow), **_agreed(item.values, record, turn.pairs)}
         link.synced_at = row.pushed_at
-        if link.elsewhere:
+        if link.elsewhere or is_anew:
             link.due_at = row.pushed_at
         elif link.revision == item.revision:
             link.due_at = link.dirty_since = None
         done.append(link.lead_id)
+        log.info(
+            "lead written to airtable",
+            lead_id=link.lead_id,
+            connection_id=turn.connection_id,
+            request_id=link.request_id,
+        )
     tell(turn.connection_id, "out", done)
 
 
@@ -272,7 +308,7 @@ def note_refused(turn: Turn, planned: Planned, error: Permanent, *, calls: int) 
     heal(keep_turn(turn, calls=calls))
     for link in _locked([planned.lead_id]):
         if error.code in ("ROW_DOES_NOT_EXIST", "MODEL_ID_NOT_FOUND") and planned.write.record_id:
-            link.record_id, link.tagged, link.shadow = None, False, {}  # gone meanwhile: write it anew
+            _detach(link)  # gone meanwhile: write it anew
             continue
         refuse(link, error.code or "refused", error.detail)
 
@@ -281,7 +317,7 @@ def refuse(link: AirtableLink, code: str, detail: str) -> None:
     """Set a lead aside with the reason."""
     link.status, link.due_at, link.dirty_since = "blocked", None, None
     link.error_code, link.last_error = code[:60], detail[:500]
-    log.warning("airtable refuses a lead", lead_id=link.lead_id, code=code)
+    log.warning("airtable refuses a lead", lead_id=link.lead_id, code=code, request_id=link.request_id)
 
 
 def note_removed(turn: Turn, removals: Sequence[Removal], *, calls: int) -> None:

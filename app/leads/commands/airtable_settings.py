@@ -252,7 +252,10 @@ def resync(connection_id: str) -> None:
 
 
 def resync_lead(lead_id: str) -> None:
-    """Write one lead again, also when it was blocked or unlinked. Raises NotFound."""
+    """Bring one lead in step, also when it was blocked or unlinked: its record is read, then what differs is written.
+
+    Raises NotFound.
+    """
     lead = db.session.get(Lead, lead_id)
     if lead is None or lead.deleted_at is not None:
         raise NotFound("lead", lead_id)
@@ -260,8 +263,7 @@ def resync_lead(lead_id: str) -> None:
     if link is None:
         link = AirtableLink(lead_id=lead.id, status="new", shadow={}, changed_at={}, elsewhere=[], revision=0)
         db.session.add(link)
-    if link.status in ("unlinked", "blocked"):
-        link.status = "synced" if link.record_id else "new"
+    link.status = "new"  # with a record: look at it first, whatever we remember of it
     link.error_code = link.last_error = None
     make_due(link, utcnow(), at_once=True)
     ring("leads.push_airtable")

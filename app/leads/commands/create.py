@@ -20,6 +20,7 @@ from app.leads import matching
 from app.leads.commands.record import (
     announce,
     announce_new,
+    column_of,
     field_of,
     note,
     others_with,
@@ -28,7 +29,7 @@ from app.leads.commands.record import (
     tell_owner,
     write,
 )
-from app.leads.commands.values import TAGS_PER_LEAD, default_language, tidy
+from app.leads.commands.values import TAGS_PER_LEAD, blank, tidy
 from app.leads.models import Lead
 from app.leads.queries.cached import forget
 
@@ -104,23 +105,11 @@ def _insert(clean: Mapping[str, Any], by: Principal) -> Lead:
     now = utcnow()
     lead = Lead(
         id=new_id(),
-        name="",
-        company="",
-        email=None,
-        phone=None,
-        stage_key="new",
         source="manual",
-        language=default_language(),
-        owner_id=None,
         owner_name="",
-        amount=None,
-        currency="EUR",
-        next_contact_on=None,
-        notes="",
-        custom={},
         contact_id=None,
         conversation_id=None,
-        tags=[],
+        **{column_of(field): value for field, value in blank().items()},
         version=1,
         created_at=now,
         updated_at=now,

@@ -48,11 +48,16 @@ def load_for_change(
     return row
 
 
+def column_of(field: str) -> str:
+    """Where the row keeps an input field."""
+    return _COLUMNS.get(field, field)
+
+
 def field_of(lead: Lead, field: str) -> Any:
     """The current value of an input field."""
     if field == "tags":
         return [tag.name for tag in lead.tags]
-    return getattr(lead, _COLUMNS.get(field, field))
+    return getattr(lead, column_of(field))
 
 
 def write(lead: Lead, values: Mapping[str, Any]) -> dict[str, list[Any]]:
@@ -68,7 +73,7 @@ def write(lead: Lead, values: Mapping[str, Any]) -> dict[str, list[Any]]:
         elif old == new:
             continue
         else:
-            setattr(lead, _COLUMNS.get(field, field), new)
+            setattr(lead, column_of(field), new)
             if field == "stage" and inspect(lead).persistent:
                 db.session.expire(
                     lead, ["stage"]

@@ -21,9 +21,9 @@ from app.contracts.problems import Problem, problem
 from app.kit.db import db
 from app.leads import matching
 from app.leads.models import NAME_LENGTH, SOURCES, Stage
+from app.leads.queries.people import default_country
 
 # Country by which a national telephone number is read when the configuration names none.
-DEFAULT_COUNTRY = "ES"
 NOTES_LENGTH = 10_000
 # Custom fields are for what the team adds, not for storing documents.
 CUSTOM_KEYS = 50
@@ -48,14 +48,7 @@ _BLANK: dict[str, Any] = {
     "currency": "EUR",
     "next_contact_on": None,
     "notes": "",
-    "custom": {},
-    "tags": [],
 }
-
-
-def default_country() -> str:
-    """The country whose national numbers need no prefix."""
-    return str(current_app.config.get("DEFAULT_COUNTRY") or DEFAULT_COUNTRY)
 
 
 def default_language() -> str:
@@ -64,8 +57,11 @@ def default_language() -> str:
 
 
 def blank() -> dict[str, Any]:
-    """What PUT gives to a field that the request leaves out. Where a lead came from is not in it: that stays."""
-    return {**_BLANK, "language": default_language()}
+    """What a new lead begins with, and what PUT gives to a field that the request leaves out.
+
+    Where a lead came from is not in it: that stays.
+    """
+    return {**_BLANK, "custom": {}, "tags": [], "language": default_language()}
 
 
 def tidy(

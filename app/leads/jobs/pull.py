@@ -28,6 +28,9 @@ REFRESH_BEFORE = timedelta(hours=48)
 WITH_WEBHOOK = timedelta(hours=1)
 """How often a table with a webhook is asked all the same: pings can be lost, and reading keeps the webhook alive."""
 
+ONLY_WRITTEN = timedelta(days=1)
+"""How often a table into which we only write is compared."""
+
 PAYLOAD_PAGES = 20
 """Pages of payloads read at once (1,000 changes); with more it is cheaper to read the table."""
 
@@ -60,9 +63,11 @@ def pull(turn: Turn) -> None:
     try:
         if turn.reads:
             read_changes(turn, calls)
+        elif turn.full_due:
+            _compare(turn, calls)
         else:
             with transaction():
-                commands.finish_pull(turn, since="", full=True, wait=timedelta(days=1), calls=0)
+                commands.finish_pull(turn, since="", full=False, wait=ONLY_WRITTEN, calls=0)
     except ProviderError as error:
         trouble = error
     except (Stopped, LostTurn):
@@ -115,6 +120,20 @@ def _whole(turn: Turn, calls: Calls, *, alive: bool) -> bool:
         wait = _wait(turn, alive=alive)
         commands.finish_pull(turn, since=latest, full=True, wait=wait, calls=calls.take())
     return True
+
+
+def _compare(turn: Turn, calls: Calls) -> None:
+    """A table into which we only write: see what people changed or deleted there, so that it is written again."""
+    try:
+        seen, _ = _pages(turn, calls, None)
+    except Permanent as error:
+        calls.check_schema(error)
+        raise
+    with transaction():
+        if not gone.note_missing(turn, seen):
+            turns.count_calls(turn.base_id, calls.take())
+            return
+        commands.finish_pull(turn, since="", full=True, wait=ONLY_WRITTEN, calls=calls.take())
 
 
 def _pages(turn: Turn, calls: Calls, after: tuple[str, str] | None) -> tuple[set[str], str]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from app.kit.db import transaction
 from app.kit.errors import Permanent, ProviderError
 from app.kit.jobs import ring
+from app.leads.commands import airtable_pull
 from app.leads.commands import airtable_push as commands
 from app.leads.commands import airtable_turns as turns
 from app.leads.commands.airtable_push import Batch, Planned, Removal
@@ -24,7 +25,10 @@ FRESH_SECONDS = 30.0
 """A table that was read longer ago is read before it is written, so that we do not write over news."""
 
 JOB = "leads.push_airtable"
-GONE_RECORD = frozenset({"MODEL_ID_NOT_FOUND", "ROW_DOES_NOT_EXIST", "NOT_FOUND"})
+GONE_RECORD = frozenset(
+    {"MODEL_ID_NOT_FOUND", "ROW_DOES_NOT_EXIST", "NOT_FOUND", "INVALID_PERMISSIONS_OR_MODEL_NOT_FOUND"}
+)
+"""What Airtable says of a record that is not there, once it is certain that its table is."""
 
 
 def push_all() -> None:
@@ -62,6 +66,7 @@ def push(turn: Turn, deadline: float) -> None:
 def _push(turn: Turn, calls: Calls, deadline: float) -> None:
     if _should_read(turn) and not read_changes(turn, calls):
         return
+    _look(turn, calls)
     while time.monotonic() < deadline:
         _write_all(turn, calls, deadline)
         with transaction():
@@ -78,6 +83,24 @@ def _should_read(turn: Turn) -> bool:
     if not turn.reads or turn.pulled_seconds is None:
         return turn.reads
     return turn.pulled_seconds > FRESH_SECONDS and bool(turn.webhook_id or turn.modified_name)
+
+
+def _look(turn: Turn, calls: Calls) -> None:
+    """Read the records of leads that a person wants in step, so that what differs in truth is written."""
+    with transaction():
+        wanted = commands.to_look_at(turn)
+    for record_id in wanted:
+        try:
+            record = calls(lambda api, at=record_id: api.record(turn.base_id, turn.table_id, at))  # type: ignore[misc]
+        except Permanent as error:
+            calls.check_schema(error)
+            if error.code not in GONE_RECORD:
+                raise
+            with transaction():
+                commands.note_not_there(turn, record_id, calls=calls.take())
+        else:
+            with transaction():
+                airtable_pull.note_looked_at(turn, record, calls=calls.take())
 
 
 def _write_all(turn: Turn, calls: Calls, deadline: float) -> None:

@@ -133,6 +133,9 @@ class AirtableApi(Protocol):
     def delete(self, base_id: str, table_id: str, record_ids: Sequence[str]) -> None:
         """Delete up to 10 records."""
 
+    def record(self, base_id: str, table_id: str, record_id: str) -> Record:
+        """One record; Permanent when it is not there."""
+
     def page(
         self,
         base_id: str,

@@ -142,6 +142,11 @@ class Airtable:
         table = self._api.table(base_id, table_id)
         _call(lambda: table.batch_delete(list(record_ids)[:BATCH]))
 
+    def record(self, base_id: str, table_id: str, record_id: str) -> Record:
+        """One record."""
+        table = self._api.table(base_id, table_id)
+        return _call(lambda: _record(table.get(record_id, use_field_ids=True)))
+
     def page(
         self,
         base_id: str,

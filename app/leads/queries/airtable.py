@@ -14,7 +14,8 @@ from app.kit.db import db, utcnow
 from app.kit.errors import NotFound
 from app.kit.secrets import derived_key
 from app.leads import mapping
-from app.leads.mapping import Column, Condition, Mapped, Rule
+from app.leads.mapping import LEAD_FIELDS, Column, Condition, Mapped, Rule
+from app.leads.mapping.columns import CUSTOM
 from app.leads.models import (
     AirtableCallCount,
     AirtableConflict,
@@ -23,7 +24,7 @@ from app.leads.models import (
     AirtableRoute,
     Lead,
 )
-from app.leads.queries.cached import canonical
+from app.leads.queries.cached import as_document, canonical
 
 CONFLICTS_SHOWN = 100
 BLOCKED_SHOWN = 100
@@ -142,24 +143,10 @@ def columns(row: AirtableConnection) -> list[Column]:
 
 def plain_values(lead: Lead) -> dict[str, Any]:
     """A lead's values by field name, as the mapping compares them; custom fields as custom.<key>."""
-    values = {
-        "name": lead.name,
-        "company": lead.company,
-        "email": lead.email or "",
-        "phone": lead.phone or "",
-        "stage": lead.stage_key,
-        "amount": None if lead.amount is None else str(lead.amount),
-        "currency": lead.currency,
-        "next_contact_on": lead.next_contact_on.isoformat() if lead.next_contact_on else None,
-        "notes": lead.notes,
-        "tags": [tag.name for tag in lead.tags],
-        "language": lead.language,
-        "source": lead.source,
-        "owner_name": lead.owner_name,
-        "created_at": lead.created_at.isoformat(),
-        "updated_at": lead.updated_at.isoformat(),
-    }
-    return values | {f"custom.{key}": value for key, value in (lead.custom or {}).items()}
+    document = as_document(lead)
+    values = {name: document[name] for name in LEAD_FIELDS}
+    values |= {name: document[name] or "" for name in ("email", "phone")}
+    return values | {f"{CUSTOM}{key}": value for key, value in (lead.custom or {}).items()}
 
 
 def values_for(lead: Lead, pairs: Iterable[Mapped]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from app.kit.auth import Principal
 from app.kit.db import db
 from app.leads import matching
 from app.leads.models import Lead, LeadTag, Tag
+from app.leads.queries.people import EMAIL, PHONE
 
 # What a list can be sorted by; a leading minus turns it round.
 SORTS: dict[str, Any] = {
@@ -32,13 +33,18 @@ NOBODY = 0
 
 @dataclass(frozen=True, kw_only=True)
 class LeadFilter:
-    """What a list shows. Empty means any; times are inclusive at the start and exclusive at the end."""
+    """What a list shows. Empty means any; times are inclusive at the start and exclusive at the end.
+
+    phone, email: of the one lead that has it, in any spelling; what is none fits nobody.
+    """
 
     stages: Sequence[str] = ()
     owner: int | None = None
     sources: Sequence[str] = ()
     tags: Sequence[str] = ()
     q: str = ""
+    phone: str = ""
+    email: str = ""
     created_from: datetime | None = None
     created_to: datetime | None = None
     updated_from: datetime | None = None
@@ -74,6 +80,9 @@ def conditions(filters: LeadFilter) -> list[ColumnElement[bool]]:
                 LeadTag.lead_id == Lead.id, LeadTag.tag_id == Tag.id, Tag.key == matching.fold(tag)
             )
         )
+    for identity, text in ((PHONE, filters.phone), (EMAIL, filters.email)):
+        if text:
+            found.append(identity.column == identity.key(text))
     for column, start, end in (
         (Lead.created_at, filters.created_from, filters.created_to),
         (Lead.updated_at, filters.updated_from, filters.updated_to),

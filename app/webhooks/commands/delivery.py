@@ -63,6 +63,7 @@ class Parcel:
     """A delivery that is ours for a while, with all that a call needs.
 
     until: when the claim ends, and the proof that it is still the same one. keys: the secrets to sign with.
+    request_id: of what caused the event.
     """
 
     delivery_id: str
@@ -72,6 +73,7 @@ class Parcel:
     webhook_id: str
     body: bytes
     until: datetime
+    request_id: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +110,7 @@ def claim_due(
     # A union names no table by which the session could find its database.
     ids = db.session.scalars(union_all(*parts), bind_arguments={"mapper": Delivery.__mapper__}).all()
     rows = db.session.execute(
-        select(Delivery.id, Delivery.endpoint_id, Delivery.message_id, Message.body)
+        select(Delivery.id, Delivery.endpoint_id, Delivery.message_id, Message.body, Message.request_id)
         .join(Message, Message.id == Delivery.message_id)
         .where(Delivery.id.in_(ids), *queries.waiting_now(now))
         .order_by(Delivery.next_attempt_at, Delivery.id)
@@ -139,6 +141,7 @@ def claim_due(
             webhook_id=message_id(row.message_id, row.endpoint_id),
             body=bytes(row.body),
             until=until,
+            request_id=row.request_id,
         )
         for row in rows
         if row.endpoint_id in endpoints

@@ -11,6 +11,7 @@ from sqlalchemy import delete, insert, select, update
 from app.contracts.events import Event
 from app.contracts.problems import problem
 from app.kit import telemetry
+from app.kit.context import request_id
 from app.kit.db import db, insert_once, new_id, utcnow
 from app.kit.errors import Conflict
 from app.kit.jobs import ring
@@ -142,7 +143,8 @@ def purge(now: datetime | None = None) -> int:
 
 
 def _add_message(event_id: str, kind: str, subject: str, body: bytes) -> None:
-    insert_once(Message, {"id": event_id, "type": kind, "subject": subject[:80], "body": body}, ["id"])
+    values = {"id": event_id, "type": kind, "subject": subject[:80], "body": body, "request_id": request_id()}
+    insert_once(Message, values, ["id"])
 
 
 def _add_deliveries(event_id: str, kind: str, endpoint_ids: Sequence[str]) -> None:

@@ -16,7 +16,7 @@ from app.kit.errors import EmbudoError, Forbidden, NotFound
 from app.kit.secrets import Undecryptable
 from app.whatsapp.admin import words
 from app.whatsapp.commands import channels as commands
-from app.whatsapp.models import PROVIDERS, Channel
+from app.whatsapp.models import Channel
 from app.whatsapp.providers import SENDERS
 from app.whatsapp.queries import channels as queries
 from app.whatsapp.queries import flows
@@ -77,6 +77,7 @@ class ChannelView(CommandView):
         """What to paste at the provider."""
         public = current_app.config.get("PUBLIC_URL") or request.host_url.rstrip("/")
         return {
+            "paste": words.PASTE.get(row.provider),
             "webhook_url": f"{public.rstrip('/')}/message" if row.provider != "simulator" else None,
             "public": bool(current_app.config.get("PUBLIC_URL")),
             "from_environment": row.provider != "simulator" and not self._stored(row),
@@ -87,9 +88,13 @@ class ChannelView(CommandView):
     def add(self) -> Any:
         """Choose a provider, then fill in what it needs."""
         provider = request.values.get("provider", "")
-        if provider not in PROVIDERS:
+        if provider not in SENDERS:
             return self.render_template(
-                "whatsapp/channel_new.html", title=self.add_title, view=self, providers=words.PROVIDER
+                "whatsapp/channel_new.html",
+                title=self.add_title,
+                view=self,
+                providers=words.PROVIDER,
+                about=words.ABOUT,
             )
         return self._form(provider, None)
 

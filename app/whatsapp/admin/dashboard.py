@@ -30,14 +30,21 @@ def _messages() -> list[home.Series]:
 
 
 def _channel_health() -> home.State:
-    faults = [row for row in channels.channels(active=True) if row.fault]
+    active = channels.channels(active=True)
+    faults = [row for row in active if row.fault]
     if faults:
         names = ", ".join(row.name for row in faults)
         return home.State("error", gettext("%(names)s: the provider refuses our account.", names=names))
     dead = queries.count_dead_webhooks()
     if dead:
         return home.State("warning", gettext("%(number)s webhooks could not be handled.", number=dead))
+    if not _connected(active):
+        return home.State("ok", gettext("No number is connected yet; the simulator answers."))
     return home.State("ok", gettext("All channels are in order."))
+
+
+def _connected(active: list[Any]) -> bool:
+    return any(row.provider != "simulator" for row in active)
 
 
 def add_to_home(appbuilder: Any) -> None:
@@ -112,7 +119,7 @@ def add_to_home(appbuilder: Any) -> None:
             key="connect_number",
             label=_l("Connect your WhatsApp number"),
             hint=_l("Twilio or Meta: paste the webhook address there."),
-            done=lambda: any(row.provider != "simulator" for row in channels.channels(active=True)),
+            done=lambda: _connected(channels.channels(active=True)),
             endpoint="ChannelView.list",
             permission="Channels",
             position=40,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flask import g, redirect, url_for
-from flask_babel import gettext
+from flask_babel import get_locale, gettext
 from flask_babel import lazy_gettext as _l
 from markupsafe import Markup
 from sqlalchemy import select
@@ -43,7 +43,9 @@ class FlowView(CommandView):
 
     datamodel = CommandInterface(
         Flow,
-        add=lambda values: commands.create_flow(values["name"], by=_by()),
+        add=lambda values: commands.create_flow(
+            values["name"], commands.first_draft(str(get_locale() or "es")), by=_by()
+        ),
         edit=lambda flow_id, changes: commands.rename_flow(flow_id, changes["name"], by=_by()),
     )
     class_permission_name = "Flows"

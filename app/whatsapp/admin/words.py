@@ -57,6 +57,23 @@ PROVIDER = {
     "simulator": (_l("Simulator"), "violet"),
 }
 
+ABOUT = {
+    "twilio": ("fa-phone", _l("A WhatsApp sender in a Twilio account.")),
+    "meta": ("fa-comment-dots", _l("A number in Meta's WhatsApp Business platform, without a middleman.")),
+    "simulator": ("fa-mobile-screen", _l("A phone in the browser. Needs no account.")),
+}
+"""Icon and sentence with which a provider is offered."""
+
+PASTE = {
+    "twilio": _l(
+        "Paste this address in Twilio, at your WhatsApp sender, as “Webhook URL for incoming messages” (POST)."
+    ),
+    "meta": _l(
+        "Paste this address in Meta's app, under WhatsApp → Configuration, with your verify token, and subscribe to “messages”."
+    ),
+}
+"""Where the address of the webhook goes, of those that have one."""
+
 REASONS = {
     "63016": _l(
         "More than 24 hours have passed since the contact wrote; WhatsApp allows only templates then."

@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 from app.contracts.problems import Problem, problem
 from app.kit.db import after_commit, db, new_id
 from app.kit.errors import Conflict, Invalid, NotFound
-from app.whatsapp.models import PROVIDERS, Channel, Contact, Flow
+from app.whatsapp.models import Channel, Contact, Flow
 from app.whatsapp.providers import SENDERS
 from app.whatsapp.queries import channels as queries
 
@@ -27,7 +27,7 @@ def add_channel(
     active: bool = True,
 ) -> Channel:
     """A new channel; raises Invalid with every problem."""
-    if provider not in PROVIDERS:
+    if provider not in SENDERS:
         raise Invalid(
             [problem("/provider", "unknown_provider", "There is no provider “%(name)s”.", name=provider)]
         )
@@ -157,7 +157,7 @@ def _credential_problems(provider: str, stored: Mapping[str, str]) -> tuple[list
 def adopt_environment() -> list[Channel]:
     """Give each account whose credentials are in the environment a channel, so that it can be seen and configured."""
     made = []
-    for provider in PROVIDERS:
+    for provider in SENDERS:
         address = queries.environment_address(provider)
         if address and queries.by_address(provider, address) is None:
             row = Channel(name=f"WhatsApp ({provider.title()})", provider=provider, address=address)

@@ -5,7 +5,7 @@ The talk lives in Redis for half an hour. It can be lost at any time: the page t
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, assert_never
 
 import orjson
 
@@ -81,7 +81,7 @@ def _told(session: dict[str, Any], step: engine.Step) -> dict[str, Any]:
     return session
 
 
-def _note(session: dict[str, Any], effect: Any) -> None:
+def _note(session: dict[str, Any], effect: engine.Effect) -> None:
     match effect:
         case engine.SendMessage():
             choices = [{"id": choice.id, "label": choice.label} for choice in effect.choices]
@@ -105,6 +105,8 @@ def _note(session: dict[str, Any], effect: Any) -> None:
         case engine.Finished():
             session["effects"].append({"kind": "finished", "outcome": effect.outcome})
             session["status"] = effect.outcome
+        case _:
+            assert_never(effect)
 
 
 def _label(session: dict[str, Any], choice: str | None) -> str:

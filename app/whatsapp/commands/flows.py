@@ -21,6 +21,9 @@ NAME_LENGTH = 120
 DRAFT_BYTES = 1_000_000
 """A draft larger than this is no conversation: a flow of 1000 nodes has some 400 kB."""
 
+GREETINGS = {"es": "Hola 👋", "en": "Hello 👋"}
+"""What a new flow says, by its language."""
+
 EMPTY: dict[str, Any] = {
     "schema": 1,
     "language": "es",
@@ -33,13 +36,21 @@ EMPTY: dict[str, Any] = {
             "id": "greet",
             "type": "send_text",
             "position": {"x": 80, "y": 80},
-            "text": "Hola 👋",
+            "text": GREETINGS["es"],
             "exits": {"next": "bye"},
         },
         {"id": "bye", "type": "end", "position": {"x": 420, "y": 80}, "exits": {}},
     ],
 }
 """What a new flow begins with: valid, so that its author can publish it and see it speak."""
+
+
+def first_draft(language: str) -> dict[str, Any]:
+    """A new flow's document in a language: es, en."""
+    document = deepcopy(EMPTY)
+    document["language"] = language
+    document["nodes"][0]["text"] = GREETINGS[language]
+    return document
 
 
 def create_flow(name: str, document: Any = None, *, by: str) -> Flow:

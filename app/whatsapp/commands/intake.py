@@ -17,11 +17,12 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 
 from app.contracts.events import MessageReceived
+from app.kit.context import request_id
 from app.kit.db import UtcDateTime, db, engine_of, insert_many_once, insert_once, new_id, utcnow
 from app.kit.errors import NotFound
 from app.kit.outbox import publish
 from app.kit.resilience import backoff
-from app.kit.telemetry import get_logger, masked
+from app.kit.telemetry import bound, get_logger, masked
 from app.whatsapp.commands import contacts, simulator, states
 from app.whatsapp.models import MESSAGE_FAILED, RECEIVED, Channel, Message, Webhook
 from app.whatsapp.providers import SENDERS
@@ -109,6 +110,7 @@ def _row_of(provider: str, raw: Raw, channel_id: str | None) -> dict[str, Any]:
         "url": raw.url,
         "headers": {name: raw.headers[name] for name in KEPT_HEADERS if name in raw.headers},
         "body": raw.body,
+        "request_id": request_id(),
         "received_at": utcnow(),
         "attempts": 0,
     }
@@ -160,7 +162,9 @@ def take_in(limit: int = BATCH, *, singly: bool = False) -> int:
             with db.session.begin_nested():
                 _keep_mail(_understood([row], now), now)
         except Exception as error:
-            log.exception("webhook failed", webhook_id=row.id, provider=row.provider)
+            log.exception(
+                "webhook failed", webhook_id=row.id, provider=row.provider, request_id=row.request_id
+            )
             _note_failure(row, error, now)
     return len(rows)
 
@@ -246,7 +250,9 @@ def _understood(rows: Sequence[Webhook], now: datetime) -> _Mail:
         except DBAPIError:
             raise
         except Exception as error:
-            log.exception("webhook failed", webhook_id=row.id, provider=row.provider)
+            log.exception(
+                "webhook failed", webhook_id=row.id, provider=row.provider, request_id=row.request_id
+            )
             _note_failure(row, error, now)
             continue
         mail.rows += one.rows
@@ -330,6 +336,7 @@ def _keep_messages(arrivals: Sequence[_Arrival], senders: Sequence[str], now: da
             "payload": item.raw,
             "author": "",
             "provider_id": key[1],
+            "request_id": arrival.row.request_id,
             "webhook_id": arrival.row.id,
             "webhook_index": arrival.index,
             "silent": item.group or item.kind in SILENT,
@@ -340,14 +347,15 @@ def _keep_messages(arrivals: Sequence[_Arrival], senders: Sequence[str], now: da
     fresh = insert_many_once(Message, list(rows.values()), ["channel_id", "provider_id", "direction"])
     for key, row in rows.items():
         if key in fresh:
-            publish(
-                MessageReceived(
-                    message_id=row["id"],
-                    contact_id=row["contact_id"],
-                    channel_id=row["channel_id"],
-                    kind=row["kind"],
+            with bound(request_id=row["request_id"]):
+                publish(
+                    MessageReceived(
+                        message_id=row["id"],
+                        contact_id=row["contact_id"],
+                        channel_id=row["channel_id"],
+                        kind=row["kind"],
+                    )
                 )
-            )
 
 
 def _caption(item: InboundMessage) -> str:

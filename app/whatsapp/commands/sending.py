@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from flask import current_app
 
 from app.contracts.problems import problem
+from app.kit.context import request_id
 from app.kit.db import db, utcnow
 from app.kit.errors import Conflict, Misconfigured, NotFound, Permanent, ProviderError, RateLimited, Temporary
 from app.kit.jobs import ring
@@ -58,9 +59,10 @@ CALLBACK_PATH = "/message/status"
 
 @dataclass(frozen=True, kw_only=True)
 class Errand:
-    """One call to make: what to send, by whom, with which credentials."""
+    """One call to make: what to send, by whom, with which credentials. request_id: of what caused the message."""
 
     message_id: str
+    request_id: str | None
     contact_id: str
     channel_id: str
     provider: str
@@ -180,6 +182,7 @@ def enqueue(contact: Contact, message: Message) -> None:
     """Put an outbound message at the end of the contact's lane; the caller holds the contact's lock."""
     contact.last_position += 1
     message.position = contact.last_position
+    message.request_id = request_id()
     db.session.add(message)
     now = utcnow()
     if contact.next_send_at is None or contact.next_send_at > now:
@@ -196,6 +199,7 @@ def callback_url() -> str | None:
 def _errand(message: Message, contact: Contact, channel: Channel, credentials: dict[str, str]) -> Errand:
     return Errand(
         message_id=message.id,
+        request_id=message.request_id,
         contact_id=contact.id,
         channel_id=channel.id,
         provider=channel.provider,

@@ -16,6 +16,7 @@ from app.contracts.events import MessageStatusChanged
 from app.kit.db import db, utcnow
 from app.kit.jobs import ring
 from app.kit.outbox import publish
+from app.kit.telemetry import bound, get_logger
 from app.whatsapp.commands import contacts
 from app.whatsapp.models import (
     DELIVERED,
@@ -42,6 +43,8 @@ KEPT_BATCH = 100
 """Messages that get their kept receipts at a time."""
 
 SEND_JOB = "whatsapp.send_messages"
+
+log = get_logger("whatsapp")
 
 
 _KEPT = (
@@ -90,6 +93,7 @@ class Changes:
 
 def _apply(message: Message, update: StatusUpdate) -> None:
     held_back_others = message.status == SENDING
+    log.info("message state told", message_id=message.id, status=update.status, request_id=message.request_id)
     advance_state(message, update.status, at=update.at, error=update.error, code=update.error_code)
     if held_back_others and message.status != SENDING:
         # Its sender was killed before the answer came; now the messages behind it may leave.
@@ -166,14 +170,19 @@ def advance_state(
         message.last_error, message.error_code = error, code
     elif status in (SENT, DELIVERED, READ):
         message.last_error = message.error_code = None
-    publish(MessageStatusChanged(message_id=message.id, status=status, error=code))
+    _tell(message, code)
 
 
 def call_unknown(message: Message, why: str) -> None:
     """Nobody said whether the message arrived; a person decides whether to send it again."""
     message.status = UNKNOWN
     message.last_error = why
-    publish(MessageStatusChanged(message_id=message.id, status=UNKNOWN))
+    _tell(message, None)
+
+
+def _tell(message: Message, code: str | None) -> None:
+    with bound(request_id=message.request_id):
+        publish(MessageStatusChanged(message_id=message.id, status=message.status, error=code))
 
 
 def purge_receipts(before: datetime) -> None:

@@ -17,7 +17,7 @@ from app.contracts.problems import problem
 from app.kit.db import db, utcnow
 from app.kit.errors import Invalid
 from app.kit.outbox import publish
-from app.kit.telemetry import get_logger
+from app.kit.telemetry import bound, get_logger
 from app.whatsapp import engine
 from app.whatsapp.commands import contacts, intake, turns
 from app.whatsapp.models import (
@@ -62,7 +62,9 @@ def handle(contact_ids: Collection[str], limit: int) -> int:
         message.position = contact.last_position
         message.handled_at = now
         contact.last_inbound_at = now
-        talk = _handle(message, contact, talks.get(contact.id), catalogue, now)
+        with bound(request_id=message.request_id):
+            talk = _handle(message, contact, talks.get(contact.id), catalogue, now)
+            log.info("message handled", message_id=message.id, conversation_id=talk.id if talk else None)
         if talk is not None and talk.status in OPEN:
             talks[contact.id] = talk
         elif talks.pop(contact.id, None) is not None:

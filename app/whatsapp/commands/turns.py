@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, assert_never
 from uuid import UUID, uuid5
 
 from sqlalchemy import bindparam, delete, select
@@ -222,7 +222,7 @@ def _perform(conversation: Conversation, effect: engine.Effect, language: str, n
         case engine.Finished():
             _finish(conversation, effect, now)
         case _:
-            raise TypeError(f"the engine asks for {type(effect).__name__}, which this service cannot do")
+            assert_never(effect)
 
 
 def _act_id(conversation: Conversation, key: str) -> str:

@@ -46,10 +46,11 @@ Credentials = Mapping[str, str]
 
 @dataclass(frozen=True, kw_only=True)
 class CredentialField:
-    """One input of the channel form. label is a msgid."""
+    """One input of the channel form. label is a msgid; variable: the environment's, which stands in for it."""
 
     name: str
     label: str
+    variable: str = ""
     secret: bool = False
     required: bool = True
     default: str = ""
@@ -74,6 +75,24 @@ class Raw:
     method: str
     headers: Mapping[str, str]  # lower-case names
     body: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hook:
+    """How a provider calls `POST /message`, and what it wants to hear.
+
+    media_types: Content-Types of its bodies, the usual one first. signature: the header that proves them.
+    signs_url: whether the URL is signed, too. answer: body and Content-Type of our “thank you”.
+    about, schema, example: of signature and body, for the OpenAPI document.
+    """
+
+    media_types: tuple[str, ...]
+    signature: str
+    signs_url: bool
+    answer: tuple[str, str] = ("", "text/plain")
+    about: str
+    schema: Mapping[str, Any]
+    example: Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,6 +217,7 @@ class Sender(Protocol):
 
     FIELDS: tuple[CredentialField, ...]
     limits: Limits
+    hook: Hook | None  # None: nobody calls us for it
 
     def address(self, credentials: Credentials) -> str | None:
         """The channel's address, by which `account_of` finds it; None while it is not set."""
@@ -209,6 +229,10 @@ class Sender(Protocol):
 
     def verify(self, raw: Raw, credentials: Credentials) -> bool:
         """Whether the provider signed exactly these bytes. A missing signature or secret is False."""
+        ...
+
+    def unreadable(self, raw: Raw) -> str | None:
+        """Why these bytes, although signed, are no webhook of the provider; None when they may be one."""
         ...
 
     def parse(self, raw: Raw) -> list[InboundMessage | StatusUpdate]:

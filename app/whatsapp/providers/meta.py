@@ -24,6 +24,7 @@ from app.whatsapp.providers.base import (
     Choice,
     CredentialField,
     Credentials,
+    Hook,
     InboundMessage,
     Limits,
     Outgoing,
@@ -34,7 +35,7 @@ from app.whatsapp.providers.base import (
 
 GRAPH_URL = "https://graph.facebook.com"
 VERSION = "v26.0"  # current since 29 July 2026
-SIGNATURE_HEADER = "x-hub-signature-256"
+SIGNATURE_HEADER = "X-Hub-Signature-256"
 CHALLENGE_CHARS = 200  # Meta's is about 10 digits; nothing long is echoed
 
 BUTTON_ID = 256
@@ -84,14 +85,35 @@ class MetaSender:
     """Sender for Meta's Cloud API."""
 
     FIELDS: tuple[CredentialField, ...] = (
-        CredentialField(name="phone_number_id", label=N_("Phone number ID")),
-        CredentialField(name="access_token", label=N_("Access token"), secret=True),
-        CredentialField(name="app_secret", label=N_("App secret"), secret=True),
-        CredentialField(name="verify_token", label=N_("Verify token (you choose it)"), secret=True),
-        CredentialField(name="graph_url", label=N_("API address"), required=False, default=GRAPH_URL),
+        CredentialField(name="phone_number_id", label=N_("Phone number ID"), variable="META_PHONE_NUMBER_ID"),
+        CredentialField(
+            name="access_token", label=N_("Access token"), variable="META_ACCESS_TOKEN", secret=True
+        ),
+        CredentialField(name="app_secret", label=N_("App secret"), variable="META_APP_SECRET", secret=True),
+        CredentialField(
+            name="verify_token",
+            label=N_("Verify token (you choose it)"),
+            variable="META_VERIFY_TOKEN",
+            secret=True,
+        ),
+        CredentialField(
+            name="graph_url",
+            label=N_("API address"),
+            variable="META_GRAPH_URL",
+            required=False,
+            default=GRAPH_URL,
+        ),
         CredentialField(name="version", label=N_("Graph API version"), required=False, default=VERSION),
     )
     limits = Limits(text=4096, text_with_choices=1024, buttons=3, choices=MAX_ROWS, label=20)
+    hook: Hook | None = Hook(
+        media_types=("application/json",),
+        signature=SIGNATURE_HEADER,
+        signs_url=False,
+        about="Of Meta: HMAC-SHA-256 of the bytes",
+        schema={"type": "object"},
+        example={"object": "whatsapp_business_account", "entry": []},
+    )
 
     def __init__(self, session: http.Reused | None = None) -> None:
         self._session = session or http.Reused()
@@ -109,11 +131,15 @@ class MetaSender:
         """HMAC-SHA256 of the raw bytes by the app secret; the JSON parsed and written again would not
         match."""
         secret = credentials.get("app_secret", "").encode()
-        given = raw.headers.get(SIGNATURE_HEADER, "")
+        given = raw.headers.get(SIGNATURE_HEADER.lower(), "")
         if not secret or not given.startswith("sha256="):
             return False
         expected = "sha256=" + hmac.new(secret, raw.body, hashlib.sha256).hexdigest()
         return hmac.compare_digest(expected.encode(), given.encode("utf-8", "surrogateescape"))
+
+    def unreadable(self, raw: Raw) -> str | None:
+        """Anything but a JSON object."""
+        return meta_inbound.fault_of(raw.body)
 
     def parse(self, raw: Raw) -> list[InboundMessage | StatusUpdate]:
         """Messages and statuses of every change."""

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
+
 from app.whatsapp.providers import wording
 from app.whatsapp.providers.base import InboundMessage, Kind, Location, Media, Status, StatusUpdate
 
@@ -44,6 +46,18 @@ def document(body: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError):
         return {}
     return read if isinstance(read, dict) else {}
+
+
+def fault_of(body: bytes) -> str | None:
+    """Why a body is no JSON object; None when it is one."""
+    try:
+        read = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        try:  # the stricter parser refuses half emojis, which Meta may send and `document` mends
+            read = json.loads(body)
+        except (ValueError, RecursionError) as error:
+            return f"The body is not JSON: {error}."
+    return None if isinstance(read, dict) else "The body is not a JSON object."
 
 
 def values(payload: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -14,6 +14,7 @@ from app.whatsapp.providers.base import (
     Choice,
     CredentialField,
     Credentials,
+    Hook,
     InboundMessage,
     Limits,
     Outgoing,
@@ -28,6 +29,7 @@ class SimulatorSender:
 
     FIELDS: tuple[CredentialField, ...] = ()
     limits = Limits(text=4096, text_with_choices=4096, buttons=10, choices=10, label=120)
+    hook: Hook | None = None
 
     def address(self, credentials: Credentials) -> str | None:
         """None: nothing from outside is ever for a simulator."""
@@ -40,6 +42,10 @@ class SimulatorSender:
     def verify(self, raw: Raw, credentials: Credentials) -> bool:
         """False: nobody may speak for the simulator by HTTP."""
         return False
+
+    def unreadable(self, raw: Raw) -> str | None:
+        """Never asked: nothing is signed for a simulator."""
+        return None
 
     def parse(self, raw: Raw) -> list[InboundMessage | StatusUpdate]:
         """Nothing."""

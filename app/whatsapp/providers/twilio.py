@@ -31,6 +31,7 @@ from app.whatsapp.providers.base import (
     Choice,
     CredentialField,
     Credentials,
+    Hook,
     InboundMessage,
     Limits,
     Outgoing,
@@ -102,9 +103,11 @@ class TwilioSender:
     """Sender for Twilio's Programmable Messaging."""
 
     FIELDS: tuple[CredentialField, ...] = (
-        CredentialField(name="account_sid", label=N_("Account SID")),
-        CredentialField(name="auth_token", label=N_("Auth token"), secret=True),
-        CredentialField(name="whatsapp_from", label=N_("WhatsApp sender (+34…)")),
+        CredentialField(name="account_sid", label=N_("Account SID"), variable="TWILIO_ACCOUNT_SID"),
+        CredentialField(name="auth_token", label=N_("Auth token"), variable="TWILIO_AUTH_TOKEN", secret=True),
+        CredentialField(
+            name="whatsapp_from", label=N_("WhatsApp sender (+34…)"), variable="TWILIO_WHATSAPP_FROM"
+        ),
         CredentialField(
             name="messaging_service_sid", label=N_("Messaging service SID (optional)"), required=False
         ),
@@ -114,9 +117,32 @@ class TwilioSender:
             secret=True,
             required=False,
         ),
-        CredentialField(name="api_url", label=N_("API address"), required=False, default=API_URL),
+        CredentialField(
+            name="api_url",
+            label=N_("API address"),
+            variable="TWILIO_API_URL",
+            required=False,
+            default=API_URL,
+        ),
     )
     limits = Limits(text=1600, text_with_choices=1600, buttons=0, choices=0, label=wording.LINE_UNITS)
+    hook: Hook | None = Hook(
+        media_types=("application/x-www-form-urlencoded", "application/json"),
+        signature=SIGNATURE_HEADER,
+        signs_url=True,
+        answer=('<?xml version="1.0" encoding="UTF-8"?><Response/>', "text/xml"),  # TwiML that says nothing
+        about="Of Twilio: over the URL and the form",
+        schema={
+            "type": "object",
+            "properties": {"MessageSid": {"type": "string"}, "Body": {"type": "string"}},
+        },
+        example={
+            "MessageSid": "SM1",
+            "From": "whatsapp:+34600000012",
+            "To": "whatsapp:+34910000000",
+            "Body": "hola",
+        },
+    )
 
     def __init__(self, session: http.Reused | None = None) -> None:
         self._session = session or http.Reused()
@@ -155,6 +181,10 @@ class TwilioSender:
         except ValueError:  # a URL, a body or a form that cannot be read
             return False
         return bool(valid)
+
+    def unreadable(self, raw: Raw) -> str | None:
+        """An empty form tells nothing."""
+        return None if raw.body.strip() else "The form is empty."
 
     def parse(self, raw: Raw) -> list[InboundMessage | StatusUpdate]:
         """One message or one status update; [] when the form is neither."""

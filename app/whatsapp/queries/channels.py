@@ -24,24 +24,6 @@ from app.whatsapp.providers import SENDERS
 DOOR_SECONDS = 5.0
 """How long a process trusts the credentials it has read: the longest a changed secret takes to count."""
 
-ENVIRONMENT: Mapping[str, Mapping[str, str]] = {
-    "twilio": {
-        "account_sid": "TWILIO_ACCOUNT_SID",
-        "auth_token": "TWILIO_AUTH_TOKEN",
-        "whatsapp_from": "TWILIO_WHATSAPP_FROM",
-        "api_url": "TWILIO_API_URL",
-    },
-    "meta": {
-        "app_secret": "META_APP_SECRET",
-        "verify_token": "META_VERIFY_TOKEN",
-        "access_token": "META_ACCESS_TOKEN",
-        "phone_number_id": "META_PHONE_NUMBER_ID",
-        "graph_url": "META_GRAPH_URL",
-    },
-    "simulator": {},
-}
-"""Which environment variable stands for which field of the adapter."""
-
 log = get_logger("whatsapp")
 
 
@@ -84,7 +66,11 @@ def by_address(provider: str, address: str) -> Channel | None:
 def environment(provider: str) -> dict[str, str]:
     """What the environment says of a provider, by the adapter's field names; only what is set."""
     config = current_app.config
-    return {name: str(config[key]) for name, key in ENVIRONMENT[provider].items() if config.get(key)}
+    return {
+        item.name: str(config[item.variable])
+        for item in SENDERS[provider].FIELDS
+        if item.variable and config.get(item.variable)
+    }
 
 
 def environment_address(provider: str) -> str | None:
@@ -154,9 +140,9 @@ def _load_doors() -> tuple[Door, ...]:
         found.append(
             Door(channel_id=channel_id, provider=provider, address=address, credentials=merged(provider, own))
         )
-    for provider in ENVIRONMENT:
+    for provider, sender in SENDERS.items():
         credentials = environment(provider)
         if credentials:
-            address = SENDERS[provider].address(credentials)
+            address = sender.address(credentials)
             found.append(Door(channel_id=None, provider=provider, address=address, credentials=credentials))
     return tuple(found)

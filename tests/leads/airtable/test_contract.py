@@ -90,6 +90,11 @@ def test_the_adapter_writes_and_reads_what_it_wrote(api: Airtable, table: Table)
     assert [(item.id, item.cells) for item in page.records] == [
         (made[0].id, {COLUMN["name"]: "Ann S", COLUMN["amount"]: 12.5})
     ]
+    one = api.record(LEADS_BASE, TABLE, made[0].id)
+    assert (one.id, one.cells[COLUMN["name"]], one.cells[COLUMN["tags"]]) == (made[0].id, "Ann S", ["vip"])
+    with pytest.raises(Permanent) as gone:
+        api.record(LEADS_BASE, TABLE, "recNobody00000000")
+    assert gone.value.code == "MODEL_ID_NOT_FOUND"
 
 
 def test_a_record_named_by_its_id_ignores_the_merge_column(api: Airtable, table: Table) -> None:

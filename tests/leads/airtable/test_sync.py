@@ -6,6 +6,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
+import pytest
 from sqlalchemy import select
 
 from app.kit import jobs
@@ -304,6 +305,123 @@ def test_a_row_deleted_in_airtable_unlinks_recreates_or_deletes(connect: Connect
     pull(full=True)
     assert living() == []
     assert timeline(lead.id)[-1] == "deleted"
+
+
+@pytest.mark.parametrize("direction", ["both", "out"])
+def test_a_row_deleted_unnoticed_is_written_whole_by_the_next_change_and_empties_no_lead(
+    connect: Connect, table: Table, direction: str
+) -> None:
+    lead = keep(**ANN, notes="ten years of notes")
+    connect(direction=direction)
+    push()
+    pull()
+    table.remove(table.rows()[0]["record"])
+    change(lead.id, company="Smith")
+    push()
+    pull()
+    pull(full=True)
+    (row,) = table.rows()
+    assert (row["name"], row["company"], row["notes"]) == ("Ann Smith", "Smith", "ten years of notes")
+    found = living()[0]
+    assert (found.name, found.email, found.notes) == ("Ann Smith", "ann@example.com", "ten years of notes")
+    waiting = link(lead.id)
+    assert waiting is not None and waiting.due_at is None
+
+
+@pytest.mark.parametrize("how", ["one lead", "everything"])
+def test_a_lead_brought_in_step_again_overwrites_a_table_that_is_only_written(
+    connect: Connect, table: Table, server: AirtableServer, how: str
+) -> None:
+    lead, other = keep(**ANN, company="Ours"), keep(name="Bea")
+    connection_id = connect(direction="out")
+    push()
+    pull()
+    mine = next(row["record"] for row in table.rows() if row["id"] == lead.id)
+    table.edit(mine, company="Theirs", notes="typed in Airtable")
+    before = len(server.requests)
+    with transaction():
+        if how == "one lead":
+            settings.resync_lead(lead.id)
+        else:
+            settings.resync(connection_id)
+    pull()
+    push()
+    row = next(row for row in table.rows() if row["id"] == lead.id)
+    assert (row["company"], row.get("notes")) == ("Ours", None)
+    assert {found.company for found in living()} == {"Ours", ""}
+    written = [item for item in server.requests[before:] if item.method == "PATCH"]
+    assert [record["fields"][COLUMN["id"]] for item in written for record in item.json["records"]] == [
+        lead.id
+    ]
+    for lead_id in (lead.id, other.id):
+        found = link(lead_id)
+        assert found is not None and (found.status, found.due_at) == ("synced", None)
+
+
+def test_a_lead_brought_in_step_again_takes_what_was_typed_in_the_table(
+    connect: Connect, table: Table
+) -> None:
+    lead = keep(**ANN, company="Ours")
+    connect()
+    push()
+    pull()
+    change(lead.id, notes="ours")
+    table.edit(table.rows()[0]["record"], company="Theirs")
+    with transaction():
+        settings.resync_lead(lead.id)
+    push()
+    assert (living()[0].company, living()[0].notes) == ("Theirs", "ours")
+    assert (table.rows()[0]["company"], table.rows()[0]["notes"]) == ("Theirs", "ours")
+
+
+@pytest.mark.parametrize("direction", ["both", "out"])
+def test_a_lead_whose_row_is_gone_is_written_anew_when_brought_in_step(
+    connect: Connect, table: Table, direction: str
+) -> None:
+    lead = keep(**ANN)
+    connection_id = connect(direction=direction)
+    push()
+    pull()
+    table.remove(table.rows()[0]["record"])
+    with transaction():
+        settings.resync_lead(lead.id)
+    push()
+    assert [(row["id"], row["name"]) for row in table.rows()] == [(lead.id, "Ann Smith")]
+    found = link(lead.id)
+    assert found is not None and (found.status, found.due_at) == ("synced", None)
+    assert connection(connection_id).state == "active"
+
+
+def test_a_row_deleted_in_a_table_that_is_only_written_is_dealt_with_by_policy(
+    connect: Connect, table: Table
+) -> None:
+    lead = keep(**ANN)
+    connection_id = connect(direction="out", remote_deletions="unlink")
+    push()
+    pull()
+    table.remove(table.rows()[0]["record"])
+    pull(full=True)
+    found = link(lead.id)
+    assert found is not None and found.status == "unlinked"
+    assert len(living()) == 1 and connection(connection_id).state == "active"
+
+
+def test_what_a_column_held_before_us_is_not_emptied(connect: Connect, table: Table) -> None:
+    lead = keep(name="Ann")
+    connect(direction="out")
+    push()
+    record = table.rows()[0]["record"]
+    with transaction() as session:
+        found = session.get(AirtableLink, lead.id)
+        assert found is not None
+        found.shadow = {name: pair for name, pair in found.shadow.items() if name != "notes"}
+    table.edit(record, notes="older than we")
+    pull(full=True)
+    push()
+    assert table.rows()[0]["notes"] == "older than we"
+    change(lead.id, notes="ours")
+    push()
+    assert table.rows()[0]["notes"] == "ours"
 
 
 def test_many_deletions_at_once_stop_and_ask(connect: Connect, table: Table) -> None:

@@ -22,7 +22,10 @@ from app.leads.jobs import PULL_JOB
 from app.leads.models import AirtableConnection
 from app.leads.providers import MAC_HEADER, mac
 from app.leads.providers.fake import LEADS_BASE
+from app.leads.queries import airtable as queries
+from tests.fakes.loopback import Drop
 from tests.leads.airtable.conftest import COLUMN, AirtableServer, Clock, Table, connection, pull, push
+from tests.leads.airtable.test_admin import post
 from tests.leads.people import keep, living, timeline
 
 
@@ -244,3 +247,17 @@ def test_a_column_deleted_in_airtable_is_noticed_by_its_payload_or_the_next_writ
     with transaction():
         settings.resync(connection_id)
     assert len(living()) == 1
+
+
+@pytest.mark.parametrize("reachable", [True, False])
+def test_a_connection_that_is_forgotten_takes_its_webhook_along_if_it_can(
+    admin: FlaskClient, hooked: Callable[..., str], server: AirtableServer, api: Any, reachable: bool
+) -> None:
+    connection_id = hooked()
+    assert len(api.webhooks(LEADS_BASE)) == 1
+    if not reachable:
+        server.plan(Drop())
+    post(admin, f"/admin/airtable/remove/{connection_id}")
+    db.session.rollback()
+    assert queries.connections() == []
+    assert len(api.webhooks(LEADS_BASE)) == (0 if reachable else 1)

@@ -1,4 +1,4 @@
-"""Both real providers as one kind of case, so that one suite holds for each of them."""
+"""Each real provider as one kind of case, so that one suite holds for all of them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from app.kit import http
-from app.whatsapp.providers import Choice, MetaSender, Outgoing, Recipient, Sender, TwilioSender
+from app.whatsapp.providers import Choice, MetaSender, Outgoing, Raw, Recipient, Sender, TwilioSender
 from tests.fakes import meta_server, twilio_server
 from tests.fakes.loopback import Answer
 from tests.fakes.meta_server import MetaServer
@@ -15,13 +15,18 @@ from tests.fakes.twilio_server import TwilioServer
 
 READ_SECONDS = 0.5  # so that a stalled provider costs half a second here
 
+URL = "https://embudo.example/message"
 PHONE = "+34600123456"
 TEXT = "Hola, ¿cómo estás? 👋🏽"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """A sender, the stand-in it talks to and how that provider writes its errors."""
+    """A sender, the stand-in it talks to and how that provider writes its errors and its webhooks.
+
+    key, url: the credentials that prove us and that say where the stand-in is. accepted: the HTTP status of a taken
+    message. inbound(id, phone, text): a signed webhook of a message to us, for our channel's address.
+    """
 
     name: str
     sender: Sender
@@ -33,6 +38,10 @@ class Case:
     our_account: tuple[int, int]
     hopeless: tuple[int, int]
     secrets: tuple[str, ...]
+    key: str
+    url: str
+    accepted: int
+    inbound: Callable[[str, str, str], Raw]
 
 
 def outgoing(text: str = TEXT, *labels: str, to: Recipient | None = None, **more: str) -> Outgoing:
@@ -40,6 +49,19 @@ def outgoing(text: str = TEXT, *labels: str, to: Recipient | None = None, **more
     choices = tuple(Choice(id=f"c{n}", label=label) for n, label in enumerate(labels, 1))
     to = to or Recipient(user_id=PHONE[1:], phone=PHONE)
     return Outgoing(reference="0199b3c4-message", to=to, text=text, choices=choices, **more)
+
+
+def called(body: bytes, headers: dict[str, str]) -> Raw:
+    """The request as the door hands it over."""
+    return Raw(url=URL, method="POST", headers={k.lower(): v for k, v in headers.items()}, body=body)
+
+
+def _twilio_calls(id_: str, phone: str, text: str) -> Raw:
+    return called(*twilio_server.signed_twilio_form(URL, twilio_server.message_form(id_, phone, text)))
+
+
+def _meta_calls(id_: str, phone: str, text: str) -> Raw:
+    return called(*meta_server.signed_meta(meta_server.message_webhook(id_, phone[1:], text)))
 
 
 @contextmanager
@@ -62,6 +84,10 @@ def twilio_case() -> Iterator[Case]:
             our_account=(400, 63007),
             hopeless=(400, 63016),
             secrets=(twilio_server.AUTH_TOKEN,),
+            key="auth_token",
+            url="api_url",
+            accepted=201,
+            inbound=_twilio_calls,
         )
 
 
@@ -86,4 +112,12 @@ def meta_case() -> Iterator[Case]:
             our_account=(400, 190),
             hopeless=(400, 131047),
             secrets=(meta_server.ACCESS_TOKEN, meta_server.APP_SECRET, meta_server.VERIFY_TOKEN),
+            key="access_token",
+            url="graph_url",
+            accepted=200,
+            inbound=_meta_calls,
         )
+
+
+CASES = {"twilio": twilio_case, "meta": meta_case}
+"""By the names of SENDERS; the simulator calls nobody and nobody calls it."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.whatsapp.providers.cases import Case, meta_case, twilio_case
+from tests.whatsapp.providers.cases import CASES, Case, twilio_case
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def twilio() -> Iterator[Case]:
         yield made
 
 
-@pytest.fixture(params=[twilio_case, meta_case], ids=["twilio", "meta"])
+@pytest.fixture(params=CASES.values(), ids=CASES.keys())
 def case(request: pytest.FixtureRequest) -> Iterator[Case]:
     """Each real provider in turn."""
     with request.param() as made:

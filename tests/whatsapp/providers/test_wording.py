@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.whatsapp.providers import SENDERS, Choice, wording
+from tests.whatsapp.providers.cases import CASES
 
 FAMILY = "👨‍👩‍👧"
 
@@ -61,7 +62,7 @@ def test_titles_fit_and_differ_and_none_is_empty(labels: list[str]) -> None:
     assert all(0 < wording.units(t) <= 20 for t in titles)
 
 
-@pytest.mark.parametrize("name", ["twilio", "meta"])
+@pytest.mark.parametrize("name", CASES)
 @given(
     text=st.text(max_size=200), repeats=st.integers(1, 60), count=st.integers(1, 12), size=st.integers(1, 200)
 )
@@ -72,7 +73,7 @@ def test_whatever_the_choices_the_last_part_has_room_for_them(
     choices = [Choice(id=f"c{n}", label=f"{n}" * size) for n in range(count)]
     parts = sender.split(text * repeats, choices)
     assert squeezed(*parts) == squeezed(text * repeats)
-    as_lines = name == "twilio" or count > 10
+    as_lines = count > sender.limits.choices
     room = sender.limits.text if as_lines else sender.limits.text_with_choices
     last = wording.with_numbers(parts[-1], choices) if as_lines else parts[-1]
     assert wording.units(last) <= room

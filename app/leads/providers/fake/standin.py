@@ -182,6 +182,8 @@ class StandIn:
             return Answer(
                 body=self._page(db, table_id, columns, {**query, "fields": ask.query.get("fields[]")})
             ), []
+        if ask.method == "GET":
+            return Answer(body=self._one(db, ask, table_id, columns, parts[2])), []
         if ask.method == "POST" and parts[2:] == ["listRecords"]:
             return Answer(body=self._page(db, table_id, columns, ask.json())), []
         if ask.method == "DELETE":
@@ -190,6 +192,17 @@ class StandIn:
         if ask.method in ("PATCH", "PUT", "POST") and len(parts) == 2:
             return self._write_many(db, ask, base_id, table_id, columns)
         raise not_found()
+
+    def _one(
+        self, db: Any, ask: Ask, table_id: str, columns: list[dict[str, Any]], record_id: str
+    ) -> dict[str, Any]:
+        row = db.execute(
+            "SELECT number, id, cells, created, modified FROM record WHERE tabular = ? AND id = ?",
+            (table_id, record_id),
+        ).fetchone()
+        if row is None:
+            raise Refusal(404, "MODEL_ID_NOT_FOUND", "Record not found")
+        return self._shown(columns, row, by_id=bool(ask.first("returnFieldsByFieldId")))
 
     def _page(
         self, db: Any, table_id: str, columns: list[dict[str, Any]], query: dict[str, Any]

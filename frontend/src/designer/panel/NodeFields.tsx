@@ -13,7 +13,7 @@ interface Props {
 
 const MAX_MESSAGE = 4096;
 
-export function NodeFields({ node, change }: Props) {
+export function NodeFields({ node, change }: Props): React.JSX.Element {
   const { t } = useLanguage();
   switch (node.type) {
     case "send_text":
