@@ -40,16 +40,17 @@ LEAD = {
 
 def _lead(made: Installation, key: str) -> str:
     """The id of a new lead that the cache holds."""
-    headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
-    request = urllib.request.Request(  # noqa: S310
-        f"{made.url}/leads", data=json.dumps(LEAD).encode(), headers=headers
-    )
-    with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310
-        lead_id = str(json.load(answer)["id"])
-    look = urllib.request.Request(f"{made.url}/leads/{lead_id}", headers=headers)  # noqa: S310
-    with urllib.request.urlopen(look, timeout=20) as answer:  # noqa: S310
-        answer.read()
+    lead_id = str(json.loads(_ask(made, "/leads", key, json.dumps(LEAD).encode()))["id"])
+    _ask(made, f"/leads/{lead_id}", key)
     return lead_id
+
+
+def _ask(made: Installation, path: str, key: str, body: bytes | None = None) -> bytes:
+    headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+    request = urllib.request.Request(made.url + path, data=body, headers=headers)  # noqa: S310 (our own loopback)
+    with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310
+        found: bytes = answer.read()
+    return found
 
 
 def run() -> list[Result]:

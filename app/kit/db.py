@@ -8,7 +8,7 @@ transaction that writes to two binds raises TwoBinds.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
@@ -153,6 +153,14 @@ def dispose_engines(app: Flask, *, close: bool = True) -> None:
     with app.app_context():
         for engine in set(db.engines.values()):
             engine.dispose(close=close)
+
+
+def by_engine(binds: Iterable[str]) -> dict[Engine, list[str]]:
+    """The binds of each engine: several may share a database, which is then asked once for all of them."""
+    found: dict[Engine, list[str]] = {}
+    for bind in binds:
+        found.setdefault(engine_of(bind), []).append(bind)
+    return found
 
 
 def _ask_after_idleness(engine: Engine) -> None:

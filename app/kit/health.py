@@ -79,9 +79,7 @@ def mark() -> str:
 
 
 def _ask() -> dict[str, Any]:
-    servers: dict[Engine, list[str]] = {}
-    for bind in (db.PLATFORM, *current_app.extensions["embudo_services"]):
-        servers.setdefault(db.engine_of(bind), []).append(bind)
+    servers = db.by_engine((db.PLATFORM, *current_app.extensions["embudo_services"]))
     databases = {
         engine: lanes.ask(("ready", engine), partial(_current, engine, binds))
         for engine, binds in servers.items()

@@ -145,7 +145,7 @@ class TokenBucket:
 
     def take(self) -> float:
         """Take a token: 0.0, or the seconds after which there will be one (none was taken then)."""
-        return self._ask(1)[1]
+        return self.take_up_to(1)[1]
 
     def take_soon(self) -> float:
         """As take(), for what comes often: a process fetches what flows in SHARE_SECONDS at once and spends it itself.
@@ -156,7 +156,7 @@ class TokenBucket:
         shares = current_app.extensions.setdefault("embudo_shares", {})
         left = shares.pop(self.name, 0)
         if left < 1:
-            left, wait = self._ask(max(1, int(self.rate * SHARE_SECONDS)))
+            left, wait = self.take_up_to(max(1, int(self.rate * SHARE_SECONDS)))
             if left < 1:
                 return wait
         if left > 1:
@@ -165,13 +165,13 @@ class TokenBucket:
             shares[self.name] = left - 1
         return 0.0
 
-    def _ask(self, most: int) -> tuple[int, float]:
-        """(tokens taken, at most `most`; seconds to wait when none was there)."""
+    def take_up_to(self, most: int) -> tuple[int, float]:
+        """(tokens taken, at most `most`; seconds until there will be one when there was none, else 0.0)."""
         arguments = (self.rate, self.burst, time.time(), most)
         try:
             taken, wait = redis().eval(_TAKE, 1, f"embudo:bucket:{self.name}", *arguments)
         except RedisError:
-            return 1, 0.0
+            return most, 0.0
         return int(taken), float(wait)
 
 

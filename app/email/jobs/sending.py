@@ -117,18 +117,13 @@ class Route:
         if not rate:
             return most
         bucket = TokenBucket(name=self.breaker, rate=rate, burst=max(1.0, rate))
-        for taken in range(most):
-            wait = bucket.take()
-            if not wait:
-                continue
-            if taken:
-                return taken
-            if wait > NAP_SECONDS:
-                raise TooFast("The rate set for this provider is used up.", code="rate", retry_after=wait)
+        taken, wait = bucket.take_up_to(most)
+        if not taken and wait <= NAP_SECONDS:
             time.sleep(wait)
-            if bucket.take():
-                raise TooFast("The rate set for this provider is used up.", code="rate", retry_after=wait)
-        return most
+            taken, wait = bucket.take_up_to(most)
+        if not taken:
+            raise TooFast("The rate set for this provider is used up.", code="rate", retry_after=wait)
+        return taken
 
     def send(
         self,
@@ -232,7 +227,7 @@ class Batch:
                     group = self._mark(route, group)
                 tried.update(group)
                 letters = [replace(self.waiting[ref].letter, sender=address) for ref in group]
-                before = REQUEST_ID.set(REQUEST_ID.get())
+                before = REQUEST_ID.set(REQUEST_ID.get())  # _begin sets each letter's; then the job's is back
                 try:
                     route.send(letters, self._results, self._reasons, partial(self._begin, route))
                 except LostClaim:

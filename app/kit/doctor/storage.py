@@ -81,12 +81,9 @@ def _refuse_missing(_dialect: Any, _record: Any, arguments: list[Any], _options:
 
 def checks() -> list[Check]:
     """A check for every database server, for Redis, for the broker when there is one, and for the disk."""
-    by_engine: dict[Engine, list[str]] = {}
-    for bind in migrate.binds():
-        by_engine.setdefault(db.engine_of(bind), []).append(bind)
     found = [
         Check(name=f"database {' '.join(binds)}", run=partial(_database, engine, binds), first=True)
-        for engine, binds in by_engine.items()
+        for engine, binds in db.by_engine(migrate.binds()).items()
     ]
     found.append(Check(name="redis", run=_redis, first=True))
     if current_app.config.get("EVENTS_BROKER_URL"):

@@ -171,9 +171,7 @@ def _binds() -> tuple[str, ...]:
 
 def _down() -> set[str]:
     """The databases and Redis, as far as they do not answer soon; each server is asked once."""
-    servers: dict[Engine, list[str]] = {}
-    for bind in _binds():
-        servers.setdefault(db.engine_of(bind), []).append(bind)
+    servers = db.by_engine(_binds())
     asked = {engine: lanes.ask(("alive", engine), partial(_select_one, engine)) for engine in servers}
     pinged = lanes.ask(("alive", "redis"), lambda: redis().ping())
     answers = lanes.answers({**asked, "redis": pinged}, ALIVE_SECONDS)

@@ -35,7 +35,12 @@ from app.leads.queries import cached, funnel, lists, people
 bp = api_blueprint("leads")
 
 TAGS = ("leads",)
-EXAMPLE = {"name": "Lucía Fernández", "phone": "+34 600 000 012", "tags": ["fair"]}
+EXAMPLE = {
+    "name": "Lucía Fernández",
+    "email": "lucia@example.com",
+    "phone": "+34 600 000 012",
+    "tags": ["fair"],
+}
 CHANGE_ANSWERS = {409: ProblemDocument, 412: ProblemDocument, 428: ProblemDocument}
 # No version is negative: an If-Match that we never gave out matches nothing, but a missing lead is still a 404.
 NO_VERSION = -1

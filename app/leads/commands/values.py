@@ -23,7 +23,6 @@ from app.leads import matching
 from app.leads.models import NAME_LENGTH, SOURCES, Stage
 from app.leads.queries.people import default_country
 
-# Country by which a national telephone number is read when the configuration names none.
 NOTES_LENGTH = 10_000
 # Custom fields are for what the team adds, not for storing documents.
 CUSTOM_KEYS = 50

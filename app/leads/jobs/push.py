@@ -91,7 +91,7 @@ def _look(turn: Turn, calls: Calls) -> None:
         wanted = commands.to_look_at(turn)
     for record_id in wanted:
         try:
-            record = calls(lambda api, at=record_id: api.record(turn.base_id, turn.table_id, at))  # type: ignore[misc]
+            record = _read(turn, calls, record_id)
         except Permanent as error:
             calls.check_schema(error)
             if error.code not in GONE_RECORD:
@@ -101,6 +101,10 @@ def _look(turn: Turn, calls: Calls) -> None:
         else:
             with transaction():
                 airtable_pull.note_looked_at(turn, record, calls=calls.take())
+
+
+def _read(turn: Turn, calls: Calls, record_id: str) -> Record:
+    return calls(lambda api: api.record(turn.base_id, turn.table_id, record_id))
 
 
 def _write_all(turn: Turn, calls: Calls, deadline: float) -> None:

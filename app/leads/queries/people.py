@@ -23,6 +23,7 @@ from app.leads.models import Lead
 from app.leads.queries.cached import lead_document
 
 DEFAULT_COUNTRY = "ES"
+"""By which a national telephone number is read when the configuration names no country."""
 
 
 @dataclass(frozen=True, kw_only=True)
