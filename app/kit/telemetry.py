@@ -7,11 +7,12 @@ exception texts of libraries, is masked here, in one place.
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import sys
 from collections.abc import Iterator, MutableMapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any
 
@@ -199,9 +200,13 @@ class _Libraries(logging.Handler):
 
 
 def _write(line: str) -> None:
-    """One piece, so that threads do not mix theirs. stderr is looked up each time, for it may have been replaced."""
-    sys.stderr.write(line + "\n")
-    sys.stderr.flush()
+    """One piece, so that threads do not mix theirs. stderr is looked up each time, for it may have been replaced.
+
+    Nobody fails because whoever read the lines has gone, or because stderr is closed.
+    """
+    with suppress(OSError, ValueError):
+        sys.stderr.write(line + "\n")
+        sys.stderr.flush()
 
 
 def _if_wanted(line: _Line, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -262,7 +267,10 @@ def configure_logging(level: str = "INFO", *, as_json: bool = True) -> None:
 
 
 def _json(event: MutableMapping[str, Any], **_: Any) -> str:
-    return orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+    try:
+        return orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+    except TypeError:  # half an emoji, a number beyond 64 bits: the slower one takes them
+        return json.dumps(event, default=str, skipkeys=True)
 
 
 def get_logger(service: str) -> Any:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -115,3 +118,25 @@ def test_a_failing_request_logs_its_route_and_not_its_path(
 def test_lines_below_the_level_are_not_written_nor_made(lines: Callable[[], list[dict[str, Any]]]) -> None:
     telemetry.get_logger("leads").debug("detail", lead_id="42")
     assert lines() == []
+
+
+@pytest.mark.parametrize("odd", ["half an emoji \ud83d", 2**70, {("a", 1): 2}, {1: object()}])
+def test_what_json_has_no_form_for_costs_nobody_a_line(
+    lines: Callable[[], list[dict[str, Any]]], odd: Any
+) -> None:
+    telemetry.get_logger("leads").info("seen", odd=odd)
+    (line,) = lines()
+    assert line["event"] == "seen"
+
+
+def test_nobody_fails_because_nobody_reads_the_log_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    telemetry.configure_logging("INFO")
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as broken:
+        monkeypatch.setattr(sys, "stderr", broken)
+        telemetry.get_logger("leads").info("into nothing")
+        logging.getLogger("some.library").warning("into nothing")
+        monkeypatch.undo()
+        with suppress(BrokenPipeError):
+            broken.close()
