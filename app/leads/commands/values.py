@@ -281,8 +281,25 @@ def stage_keys() -> list[str]:
     return list(db.session.scalars(select(Stage.key).order_by(Stage.position, Stage.key)))
 
 
+_SENTENCES = {
+    item.params["kind"]: item.template
+    for item in (
+        problem("", "wrong_type", "This must be a text.", kind="text"),
+        problem("", "wrong_type", "This must be an object.", kind="an object"),
+        problem("", "wrong_type", "This must be a list.", kind="a list"),
+        problem(
+            "",
+            "wrong_type",
+            "This must be a text, a number, true, false or null.",
+            kind="text, a number, true, false or null",
+        ),
+    )
+}
+"""Whole sentences: a translated one with an English word in it helps nobody."""
+
+
 def _wrong(where: str, kind: str) -> Problem:
-    return problem(where, "wrong_type", "This must be %(kind)s.", kind=kind)
+    return Problem(where, "wrong_type", _SENTENCES[kind], {"kind": kind})
 
 
 def _long(where: str, limit: int) -> Problem:
