@@ -66,7 +66,7 @@ class Gateway:
                 [program(), "-c", str(self.configuration), "-e", "stderr", "-g", "daemon off;"],
                 stdout=output, stderr=output, start_new_session=True,
             )  # fmt: skip
-        wait_for(lambda: (self.folder / "gateway.pid").exists(), f"nginx starts: {self.said()}")
+        wait_for(lambda: (self.folder / "gateway.pid").exists(), lambda: f"nginx starts: {self.said()}")
         return self
 
     def __exit__(self, *_: object) -> None:

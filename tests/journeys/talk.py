@@ -249,7 +249,9 @@ class Person:
 
     def await_replies(self, count: int) -> None:
         """Wait until the provider has taken `count` messages."""
-        wait_for(lambda: len(self.taken) >= count, f"reply {count} to {self.phone}, so far {self.heard}")
+        wait_for(
+            lambda: len(self.taken) >= count, lambda: f"reply {count} to {self.phone}, so far {self.heard}"
+        )
 
     def await_call(self, count: int) -> None:
         """Wait until the provider has been asked `count` times to send something to them."""

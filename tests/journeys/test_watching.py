@@ -141,7 +141,7 @@ def test_who_hears_of_a_cause_does_not_hear_of_what_follows_from_it(
     wanted = dict.fromkeys([cause["alertname"], *others], "active") | dict.fromkeys(
         consequences, "suppressed"
     )
-    wait_for(lambda: watch.states(elsewhere) == wanted, f"{wanted}; it is {watch.states(elsewhere)}")
+    wait_for(lambda: watch.states(elsewhere) == wanted, lambda: f"{wanted}; it is {watch.states(elsewhere)}")
 
 
 def panels() -> Iterator[tuple[str, dict[str, Any]]]:

@@ -14,13 +14,18 @@ LIMIT_SECONDS = 40.0
 Found = TypeVar("Found")
 
 
-def wait_for(what: Callable[[], Found], description: str) -> Found:
-    """The first true result of `what`; fails the test after the limit."""
+def wait_for(what: Callable[[], Found], description: str | Callable[[], str]) -> Found:
+    """The first true result of `what`; fails the test after the limit.
+
+    description: of what is awaited; a callable is asked at the end, for what was still missing then.
+    """
     deadline = time.monotonic() + LIMIT_SECONDS
     while True:
         if found := what():
             return found
-        assert time.monotonic() < deadline, f"never happened: {description}"
+        if time.monotonic() >= deadline:
+            said = description if isinstance(description, str) else description()
+            raise AssertionError(f"never happened: {said}")
         time.sleep(0.02)
 
 

@@ -93,12 +93,16 @@ class Changes:
 
 def _apply(message: Message, update: StatusUpdate) -> None:
     held_back_others = message.status == SENDING
-    log.info("message state told", message_id=message.id, status=update.status, request_id=message.request_id)
+    _log_told(message, update.status)
     advance_state(message, update.status, at=update.at, error=update.error, code=update.error_code)
     if held_back_others and message.status != SENDING:
         # Its sender was killed before the answer came; now the messages behind it may leave.
         message.contact.next_send_at = utcnow()
         ring(SEND_JOB)
+
+
+def _log_told(message: Message, status: str) -> None:
+    log.info("message state told", message_id=message.id, status=status, request_id=message.request_id)
 
 
 def _receipt(channel_id: str, update: StatusUpdate) -> Receipt:
@@ -135,6 +139,7 @@ def apply_kept(messages: Collection[Message]) -> None:
     for row in rows:
         message = by_name.get((row.channel_id, row.provider_id))
         if message is not None:
+            _log_told(message, row.status)
             advance_state(message, row.status, at=row.at, error=row.error, code=row.error_code)
             db.session.delete(row)
 
