@@ -12,11 +12,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from lxml.etree import LxmlError
-
 from app.contracts.problems import Problem, problem
+from app.email.render.lines import tidy
 from app.email.render.masking import LIQUID, Masked, mask_liquid
-from app.email.render.plain import text_of, tidy
 from app.email.render.values import Variable, bind, check_variables, samples
 from app.kit import text as liquid
 from app.kit.text import LiquidProblem
@@ -116,6 +114,8 @@ def is_warning(found: Problem) -> bool:
 
 def text_from_html(html: str) -> str:
     """The text part for HTML that holds no Liquid; empty when there is nothing to read."""
+    from app.email.render.plain import text_of
+
     masked = mask_liquid("", "", mjml=False)
     return text_of(html, masked.mask).strip() if html.strip() else ""
 
@@ -164,7 +164,7 @@ def _liquid_problem(error: LiquidProblem, where: str) -> Problem:
 
 
 def _to_html(masked: Masked, format_: str, language: str, problems: list[Problem]) -> str | None:
-    # Megabytes that only a process which compiles templates needs, and the relay never.
+    # As in _to_text: megabytes that only a process which compiles templates needs, and the relay never.
     import css_inline
     import mrml
 
@@ -200,9 +200,11 @@ def _mjml_problem(reason: str, source: str) -> Problem:
 
 
 def _to_text(html: str, masked: Masked, problems: list[Problem]) -> str:
+    from app.email.render.plain import text_of
+
     try:
         return text_of(html, masked.mask)
-    except (LxmlError, ValueError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         problems.append(
             problem(
                 "/body",

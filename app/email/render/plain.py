@@ -6,16 +6,13 @@ made once per template, from HTML whose Liquid is hidden behind tokens, so a rec
 
 from __future__ import annotations
 
-import re
-
 import lxml.html
 from inscriptis import Inscriptis
 from lxml.html import HtmlElement
 
+from app.email.render.lines import tidy
 from app.email.render.masking import Mask
 
-_BLANK_LINES = re.compile(r"\n[ \t]*(?:\n[ \t]*)+")
-_LINE_ENDS = re.compile(r"[ \t\xa0]+\n")
 _LAYOUT = {"table": "div", "tbody": "div", "thead": "div", "tfoot": "div", "tr": "div", "td": "p", "th": "p"}
 
 
@@ -23,19 +20,17 @@ def text_of(html: str, mask: Mask) -> str:
     """The readable text of an HTML document; links are written as ``text (address)``.
 
     Layout tables, of which mails consist, become paragraphs; rows of real tables become lines.
+    Raises ValueError for what cannot be read, RecursionError for what is nested too deep.
     """
-    tree = lxml.html.document_fromstring(html)
+    try:
+        tree = lxml.html.document_fromstring(html)
+    except lxml.etree.LxmlError as error:
+        raise ValueError(str(error)) from error
     _tokens_into_text(tree, mask)
     _links_into_text(tree)
     _flatten_tables(tree)
     body = tree.find("body")
     return tidy(Inscriptis(tree if body is None else body).get_text())
-
-
-def tidy(text: str) -> str:
-    """Without trailing blanks, with at most one empty line in a row, and with one line end at the end."""
-    lines = "\n".join(line.strip() for line in _LINE_ENDS.sub("\n", text).splitlines())
-    return _BLANK_LINES.sub("\n\n", lines).strip() + "\n"
 
 
 def _tokens_into_text(tree: HtmlElement, mask: Mask) -> None:
