@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from flask import abort, current_app, redirect, request, url_for
-from flask_babel import gettext
+from flask_babel import gettext, ngettext
 from flask_babel import lazy_gettext as _l
 
 from app.admin.interface import as_uuid
@@ -61,7 +61,7 @@ class DeadLetterView(PageView):
         if not request.args.get("event"):
             with transaction():
                 count = dead_letters.replay_all(service)
-            self.toast(gettext("%(count)s events are tried again.", count=count))
+            self.toast(ngettext("%(num)s event is tried again.", "%(num)s events are tried again.", count))
             return redirect(url_for(f"{self.endpoint}.of", service=service))
         return self._do(service, dead_letters.replay, gettext("The event is tried again."))
 
@@ -87,7 +87,7 @@ class DeadLetterView(PageView):
         except Temporary:
             self.toast(gettext("The message broker does not answer."), "danger")
         else:
-            self.toast(gettext("%(count)s events are tried again.", count=count))
+            self.toast(ngettext("%(num)s event is tried again.", "%(num)s events are tried again.", count))
         return redirect(url_for(f"{self.endpoint}.of", service=service))
 
     def _do(self, service: str, what: Callable[[str, str, str], None], said: str) -> Any:

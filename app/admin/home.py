@@ -14,7 +14,7 @@ from typing import Any
 from babel.dates import format_skeleton
 from flask import Flask, current_app, jsonify, url_for
 from flask_appbuilder.baseviews import expose
-from flask_babel import format_decimal, get_locale, gettext
+from flask_babel import format_decimal, get_locale, gettext, ngettext
 from flask_babel import lazy_gettext as _l
 from flask_login import current_user
 from sqlalchemy.exc import SQLAlchemyError
@@ -249,16 +249,32 @@ def reported(down: Collection[str] = ()) -> list[dict[str, str]]:
 
 def _queue_state(queue: jobs.QueueHealth) -> State:
     if not queue.workers:
-        return State("error", gettext("No worker is running; %(n)s jobs wait.", n=queue.waiting))
+        return State(
+            "error",
+            ngettext(
+                "No worker is running; %(num)s job waits.",
+                "No worker is running; %(num)s jobs wait.",
+                queue.waiting,
+            ),
+        )
     if (queue.oldest_seconds or 0) > OLD_SECONDS:
         return State(
             "warning",
-            gettext(
-                "%(n)s jobs wait, the oldest for %(age)s.", n=queue.waiting, age=age(queue.oldest_seconds)
+            ngettext(
+                "%(num)s job waits, for %(age)s already.",
+                "%(num)s jobs wait, the oldest for %(age)s.",
+                queue.waiting,
+                age=age(queue.oldest_seconds),
             ),
         )
     return State(
-        "ok", gettext("%(workers)s workers, %(n)s jobs wait.", workers=queue.workers, n=queue.waiting)
+        "ok",
+        " ".join(
+            (
+                ngettext("%(num)s worker runs.", "%(num)s workers run.", queue.workers),
+                ngettext("%(num)s job waits.", "%(num)s jobs wait.", queue.waiting),
+            )
+        ),
     )
 
 
@@ -274,13 +290,21 @@ def _relay_state() -> State:
 
 def _outbox_state(box: outbox.OutboxHealth) -> State:
     if box.dead:
-        return State("error", gettext("%(n)s events could not be handled.", n=box.dead))
+        return State(
+            "error",
+            ngettext("%(num)s event could not be handled.", "%(num)s events could not be handled.", box.dead),
+        )
     if (box.oldest_seconds or 0) > OLD_SECONDS:
         return State(
             "warning",
-            gettext("%(n)s events wait, the oldest for %(age)s.", n=box.waiting, age=age(box.oldest_seconds)),
+            ngettext(
+                "%(num)s event waits, for %(age)s already.",
+                "%(num)s events wait, the oldest for %(age)s.",
+                box.waiting,
+                age=age(box.oldest_seconds),
+            ),
         )
-    return State("ok", gettext("%(n)s events wait.", n=box.waiting))
+    return State("ok", ngettext("%(num)s event waits.", "%(num)s events wait.", box.waiting))
 
 
 def broker_state() -> State:
@@ -299,7 +323,7 @@ def broker_state() -> State:
         return State("error", gettext("No worker takes the events of %(names)s.", names=", ".join(deaf)))
     if any(queue.dead for queue in queues):
         return State("warning", gettext("Some letters were set aside; see “Failed events”."))
-    return State("ok", gettext("%(n)s events wait.", n=waiting))
+    return State("ok", ngettext("%(num)s event waits.", "%(num)s events wait.", waiting))
 
 
 def age(seconds: float | None) -> str:

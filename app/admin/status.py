@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flask import abort, current_app, url_for
-from flask_babel import gettext
+from flask_babel import gettext, ngettext
 from flask_babel import lazy_gettext as _l
 
 from app.admin import home
@@ -130,7 +130,7 @@ def _stores(numbers: _Numbers) -> Iterator[Row]:
         yield Row(
             label=gettext("This page"),
             level="warning",
-            text=gettext("%(n)s parts could not be read.", n=unread),
+            text=ngettext("%(num)s part could not be read.", "%(num)s parts could not be read.", unread),
             advice=gettext("Mend what is broken above; otherwise the log says which part and why."),
         )
 
@@ -184,7 +184,9 @@ def _processes(numbers: _Numbers) -> Iterator[Row]:
         yield Row(
             label=gettext("Workers of %(name)s", name=queue),
             level="ok" if workers else "error",
-            text=gettext("%(n)s running.", n=int(workers)) if workers else gettext("None is running."),
+            text=ngettext("%(num)s worker runs.", "%(num)s workers run.", int(workers))
+            if workers
+            else gettext("None is running."),
             advice="" if workers else gettext("Start a worker: python worker.py %(queue)s", queue=queue),
         )
     for service, seconds in numbers.by("relay_heartbeat_age_seconds", "service").items():
@@ -205,9 +207,14 @@ def _aged(label: str, count: float, seconds: float, advice: str) -> Row:
     if not count:
         text = gettext("Nothing waits.")
     elif seconds < 1:
-        text = gettext("%(n)s wait.", n=int(count))
+        text = ngettext("%(num)s waits.", "%(num)s wait.", int(count))
     else:
-        text = gettext("%(n)s wait, the oldest for %(age)s.", n=int(count), age=age(seconds))
+        text = ngettext(
+            "%(num)s waits, for %(age)s already.",
+            "%(num)s wait, the oldest for %(age)s.",
+            int(count),
+            age=age(seconds),
+        )
     return Row(label=label, level=level, text=text, advice="" if level == "ok" else advice)
 
 
@@ -232,7 +239,9 @@ def _work(numbers: _Numbers) -> Iterator[Row]:
             yield Row(
                 label=gettext("Failed events of %(name)s", name=service),
                 level="error",
-                text=gettext("%(n)s events could not be handled.", n=int(dead)),
+                text=ngettext(
+                    "%(num)s event could not be handled.", "%(num)s events could not be handled.", int(dead)
+                ),
                 advice=gettext("Read why, mend it, then try them again."),
                 url=url_for("DeadLetterView.of", service=service),
             )

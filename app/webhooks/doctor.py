@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from flask_babel import gettext
+from flask_babel import gettext, ngettext
 
 from app.kit.doctor import Check, Finding, ok, warning
 from app.webhooks import queries
@@ -20,14 +20,21 @@ def checks() -> list[Check]:
 def _endpoints() -> Iterator[Finding]:
     if count := queries.count_disabled_by_failure():
         yield warning(
-            gettext("%(count)d endpoints were switched off because they failed.", count=count),
+            ngettext(
+                "%(num)s endpoint was switched off because it failed.",
+                "%(num)s endpoints were switched off because they failed.",
+                count,
+            ),
             WHERE,
             gettext("Tell their owners, switch them on, and replay what failed."),
         )
     if count := queries.count_failing():
         yield warning(
-            gettext("%(count)d endpoints fail now.", count=count),
+            ngettext("%(num)d endpoint fails now.", "%(num)d endpoints fail now.", count),
             WHERE,
             gettext("Look at the answers in their log."),
         )
-    yield ok(gettext("%(count)d endpoints are known.", count=queries.count_endpoints()), WHERE)
+    yield ok(
+        ngettext("%(num)d endpoint is known.", "%(num)d endpoints are known.", queries.count_endpoints()),
+        WHERE,
+    )

@@ -32,6 +32,16 @@ SAME = {
     "Color", "Token", "URL", "Base", "E-mail",
 }  # fmt: skip
 
+COUNTS = re.compile(r"%\((?:n|count|num)\)[sd]")
+BESIDE_NO_NOUN = {
+    "%(count)s in all; the latest are shown.",
+    "%(count)s more…",
+    "%(n)s per page",
+    "It works, but look at %(n)s of these.",
+    "Try %(n)s",
+}
+"""Texts with a number that read the same for one as for many."""
+
 OWN_NAMES = {"Embudo", "English", "Español"}
 """The product, and each language as it calls itself where one chooses it."""
 
@@ -54,6 +64,15 @@ def texts() -> dict[str, str]:
         if text and not text.startswith("#"):
             found.setdefault(text, "fab_messages.txt")
     return found
+
+
+def test_what_is_counted_has_a_singular_and_a_plural() -> None:
+    found = (
+        message
+        for _, _, message, _, _ in extract_from_dir(APP, METHODS, keywords=KEYWORDS)
+        if isinstance(message, str) and COUNTS.search(message)
+    )
+    assert set(found) == BESIDE_NO_NOUN, "use ngettext where a noun follows the number"
 
 
 @pytest.fixture(scope="module")

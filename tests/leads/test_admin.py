@@ -138,7 +138,14 @@ def test_bulk_actions_ask_first_and_go_through_the_commands(admin: Any) -> None:
     page = post(admin, "/admin/leads/action_post", action="move_stage", rowid=ids[:2])
     assert page.status_code == 200
     assert ids[0] in page.text
-    post(admin, "/admin/leads/bulk", what="move_stage", value="won", rowid=ids[:2])
+    assert (
+        "2 prospectos cambiados."
+        in post(admin, "/admin/leads/bulk", what="move_stage", value="won", rowid=ids[:2]).text
+    )
+    assert (
+        "1 prospecto cambiado."
+        in post(admin, "/admin/leads/bulk", what="move_stage", value="won", rowid=ids[:1]).text
+    )
     assert [lead.stage_key for lead in living()] == ["won", "won", "new"]
     post(admin, "/admin/leads/bulk", what="assign", value="1", rowid=ids)
     assert {lead.owner_name for lead in living()} == {"admin"}

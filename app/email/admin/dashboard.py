@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from flask import current_app
-from flask_babel import gettext
+from flask_babel import gettext, ngettext
 from flask_babel import lazy_gettext as _l
 from markupsafe import Markup
 
@@ -52,7 +52,14 @@ def _state() -> home.State:
         return home.State("warning", gettext("Some notices from mail providers could not be understood."))
     oldest = queries.oldest_waiting()
     if oldest is not None and utcnow() - oldest > LATE:
-        return home.State("warning", gettext("%(n)s mails wait, some for long.", n=queries.count_waiting()))
+        return home.State(
+            "warning",
+            ngettext(
+                "%(num)s mail has waited for long.",
+                "%(num)s mails wait, some for long.",
+                queries.count_waiting(),
+            ),
+        )
     return home.State("ok", gettext("Mails leave."))
 
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import requests
 from flask import current_app
-from flask_babel import gettext
+from flask_babel import gettext, ngettext
 
 from app.kit import db, health, http, jobs, outbox, relay
 from app.kit.doctor.findings import Check, Finding, fault, ok, short_url, warning
@@ -61,10 +61,11 @@ def _workers() -> Iterator[Finding]:
     for queue in jobs.health():
         if not queue.workers:
             yield fault(
-                gettext(
-                    "No worker serves the queue %(queue)s; %(count)d jobs wait.",
+                ngettext(
+                    "No worker serves the queue %(queue)s; %(num)d job waits.",
+                    "No worker serves the queue %(queue)s; %(num)d jobs wait.",
+                    queue.waiting,
                     queue=queue.queue,
-                    count=queue.waiting,
                 ),
                 "worker",
                 gettext("Start one: python worker.py %(queue)s", queue=queue.queue),
@@ -79,7 +80,12 @@ def _workers() -> Iterator[Finding]:
             )
         else:
             yield ok(
-                gettext("%(count)d workers serve %(queue)s.", count=queue.workers, queue=queue.queue),
+                ngettext(
+                    "%(num)d worker serves %(queue)s.",
+                    "%(num)d workers serve %(queue)s.",
+                    queue.workers,
+                    queue=queue.queue,
+                ),
                 "worker",
             )
 
@@ -88,8 +94,11 @@ def _outboxes() -> Iterator[Finding]:
     for box in outbox.health():
         if box.dead:
             yield warning(
-                gettext(
-                    "%(count)d events failed for good in %(service)s.", count=box.dead, service=box.service
+                ngettext(
+                    "%(num)d event failed for good in %(service)s.",
+                    "%(num)d events failed for good in %(service)s.",
+                    box.dead,
+                    service=box.service,
                 ),
                 f"/admin/dead-letters/{box.service}",
                 gettext("Mend what they name, then try them again on that page."),

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from flask import current_app
-from flask_babel import gettext
+from flask_babel import gettext, ngettext
 from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy.exc import DBAPIError
 
@@ -174,9 +174,10 @@ def _postgresql(connection: Connection, binds: list[str], where: str) -> Iterato
         for prefix in migrate.prefixes(bind):
             if closed := connection.scalar(_READ_ONLY_TABLES, {"prefix": prefix}):
                 yield fault(
-                    gettext(
-                        "%(count)d tables (%(prefix)s…) cannot be written by this user.",
-                        count=closed,
+                    ngettext(
+                        "%(num)d table (%(prefix)s…) cannot be written by this user.",
+                        "%(num)d tables (%(prefix)s…) cannot be written by this user.",
+                        closed,
                         prefix=prefix,
                     ),
                     where,
@@ -321,17 +322,23 @@ def _queue(queue: Any, where: str) -> Iterator[Finding]:
         )
     elif not queue.consumers:
         yield fault(
-            gettext(
-                "Nobody takes events from the queue %(queue)s; %(count)d wait.",
+            ngettext(
+                "Nobody takes events from the queue %(queue)s; %(num)d waits.",
+                "Nobody takes events from the queue %(queue)s; %(num)d wait.",
+                queue.waiting,
                 queue=name,
-                count=queue.waiting,
             ),
             where,
             gettext("Start a worker of that service: python worker.py"),
         )
     if queue.dead:
         yield warning(
-            gettext("RabbitMQ has put %(count)d letters of %(queue)s aside.", queue=name, count=queue.dead),
+            ngettext(
+                "RabbitMQ has put %(num)d letter of %(queue)s aside.",
+                "RabbitMQ has put %(num)d letters of %(queue)s aside.",
+                queue.dead,
+                queue=name,
+            ),
             where,
             gettext("Look at them under Failed events and bring them back."),
         )

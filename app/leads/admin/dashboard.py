@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flask import g
-from flask_babel import format_percent, gettext
+from flask_babel import format_percent, gettext, ngettext
 from flask_babel import lazy_gettext as _l
 
 from app.admin import home
@@ -55,7 +55,7 @@ def _airtable_waiting() -> int:
 def _airtable_hint() -> str:
     figures = airtable.figures().values()
     needs = sum(item.blocked + item.conflicts for item in figures)
-    return gettext("%(count)s need a look", count=needs) if needs else ""
+    return ngettext("%(num)s needs a look", "%(num)s need a look", needs) if needs else ""
 
 
 def _airtable_state() -> home.State:
@@ -78,7 +78,10 @@ def _airtable_state() -> home.State:
             lag = airtable_words.lag(figures[row.id])
             return home.State("warning", gettext("%(name)s is behind by %(age)s.", name=row.name, age=lag))
     return home.State(
-        "ok", gettext("%(count)s leads are in step.", count=sum(f.linked for f in figures.values()))
+        "ok",
+        ngettext(
+            "%(num)s lead is in step.", "%(num)s leads are in step.", sum(f.linked for f in figures.values())
+        ),
     )
 
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from flask import Response, abort, current_app, make_response, redirect, request, url_for
-from flask_babel import format_timedelta, gettext
+from flask_babel import format_timedelta, gettext, ngettext
 from flask_babel import lazy_gettext as _l
 from markupsafe import Markup
 from wtforms import DecimalField, SelectField, StringField, TextAreaField, validators
@@ -227,7 +227,7 @@ class LeadView(CommandView):
     def _on_all(self, rows: list[Lead], work: Any) -> None:
         done = self.run(lambda: [work(row) for row in rows])
         if done is not None:
-            self.toast(gettext("%(count)s leads changed.", count=len(done)))
+            self.toast(ngettext("%(num)s lead changed.", "%(num)s leads changed.", len(done)))
 
     @expose("/export.csv", methods=["GET"])
     @may_read

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask_babel import gettext
+from flask_babel import gettext, ngettext
 from flask_babel import lazy_gettext as _l
 
 from app.admin import home
@@ -14,10 +14,24 @@ from app.webhooks import queries
 def _state() -> home.State:
     off = queries.count_disabled_by_failure()
     if off:
-        return home.State("error", gettext("%(n)s endpoints were switched off because they failed.", n=off))
+        return home.State(
+            "error",
+            ngettext(
+                "%(num)s endpoint was switched off because it failed.",
+                "%(num)s endpoints were switched off because they failed.",
+                off,
+            ),
+        )
     failing = queries.count_failing()
     if failing:
-        return home.State("warning", gettext("%(n)s endpoints do not take what they get.", n=failing))
+        return home.State(
+            "warning",
+            ngettext(
+                "%(num)s endpoint does not take what it gets.",
+                "%(num)s endpoints do not take what they get.",
+                failing,
+            ),
+        )
     if not queries.count_endpoints():
         return home.State("ok", gettext("Nobody listens."))
     return home.State("ok", gettext("All endpoints take what they get."))

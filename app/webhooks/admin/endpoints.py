@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import current_app, g, redirect, request, url_for
 from flask_appbuilder.security.decorators import has_access
-from flask_babel import gettext
+from flask_babel import gettext, ngettext
 from flask_babel import lazy_gettext as _l
 from wtforms import SelectMultipleField, StringField, validators
 
@@ -206,5 +206,7 @@ class EndpointView(CommandView):
         since = datetime.combine(day, time.min, UTC)
         count = self.run(lambda: commands.replay_failed(row.id, since))
         if count is not None:
-            self.toast(gettext("%(count)s deliveries are sent again.", count=count))
+            self.toast(
+                ngettext("%(num)s delivery is sent again.", "%(num)s deliveries are sent again.", count)
+            )
         return back

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from flask_babel import gettext
+from flask_babel import gettext, ngettext
 from flask_babel import lazy_gettext as _l
 
 from app.admin import home
@@ -37,7 +37,10 @@ def _channel_health() -> home.State:
         return home.State("error", gettext("%(names)s: the provider refuses our account.", names=names))
     dead = queries.count_dead_webhooks()
     if dead:
-        return home.State("warning", gettext("%(number)s webhooks could not be handled.", number=dead))
+        return home.State(
+            "warning",
+            ngettext("%(num)s webhook could not be handled.", "%(num)s webhooks could not be handled.", dead),
+        )
     if not _connected(active):
         return home.State("ok", gettext("No number is connected yet; the simulator answers."))
     return home.State("ok", gettext("All channels are in order."))
