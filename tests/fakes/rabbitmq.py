@@ -94,6 +94,16 @@ class RabbitMQ:
         except OSError:
             return False
 
+    def freeze(self) -> None:
+        """Have it hold every connection and answer nothing, until it thaws."""
+        assert self._process is not None
+        os.killpg(self._process.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Go on where it was frozen."""
+        assert self._process is not None
+        os.killpg(self._process.pid, signal.SIGCONT)
+
     def kill(self) -> None:
         """kill -9."""
         if self._process is not None:

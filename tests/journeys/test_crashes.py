@@ -16,6 +16,7 @@ from urllib.error import URLError
 import pytest
 
 from tests.fakes.loopback import Answer, Hold, LoopbackServer, Received, Stall
+from tests.journeys.crowd import talk_while_it_crashes
 from tests.journeys.installation import Installation
 from tests.journeys.processes import Program, await_url
 from tests.journeys.talk import NAME, REPLIES, WISH, Person
@@ -194,6 +195,14 @@ def test_redis_is_killed_while_the_provider_has_the_reply(
     somebody.await_replies(3)
     go_on(somebody, 2)
     assert_once(made, somebody)
+
+
+def test_redis_crashes_while_people_talk(made: Installation) -> None:
+    def crash() -> None:
+        made.kill_redis()
+        made.start_redis()
+
+    talk_while_it_crashes(made, crash)
 
 
 def test_redis_forgets_everything_while_work_waits(made: Installation, person: Callable[..., Person]) -> None:

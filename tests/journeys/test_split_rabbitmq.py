@@ -24,6 +24,7 @@ from tests.fakes.meta_server import MetaServer
 from tests.fakes.rabbitmq import RabbitMQ
 from tests.fakes.smtp_server import smtp_server
 from tests.fakes.twilio_server import TwilioServer
+from tests.journeys.crowd import talk_while_it_crashes
 from tests.journeys.installation import SERVICES, Installation, installation
 from tests.journeys.processes import ROOT, free_port
 from tests.journeys.talk import FLOW, NAME, REPLIES, WISH, Person
@@ -223,6 +224,20 @@ def test_a_broker_that_dies_in_the_middle_delays_events_and_refuses_no_request(
     made.settle()
     for somebody in people:
         assert (len(somebody.leads()), len(somebody.mails())) == (1, 1)
+
+
+def test_a_broker_that_crashes_while_people_talk_loses_and_doubles_nothing(
+    made: Installation, node: RabbitMQ, person: Callable[..., Person]
+) -> None:
+    first = person()
+    talk(first)  # RabbitMQ 3.10 loses a quorum queue when it is killed within a second of making it
+    first.await_mail()
+
+    def crash() -> None:
+        node.kill()
+        node.start()
+
+    talk_while_it_crashes(made, crash)
 
 
 # --- who looks after it ------------------------------------------------------------------------------------------------

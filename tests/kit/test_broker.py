@@ -16,7 +16,7 @@ from sqlalchemy import select
 
 from app.contracts.events import LeadCreated
 from app.kit import broker, db, dead_letters, inbox, outbox
-from app.kit.broker import publisher
+from app.kit.broker import publisher, topology
 from app.kit.errors import Temporary
 from app.kit.redis_client import redis
 from app.services import DEAD_LETTERS
@@ -338,6 +338,32 @@ def test_the_consumers_of_a_service_are_counted(app: Flask, url: str) -> None:
     with broker.opened(url) as connection:
         broker.Listener(app, connection, "leads", threading.Event())
         assert waiting(url, "leads").consumers == 1
+
+
+def test_a_broker_that_answers_no_question_is_not_waited_for_for_ever(
+    app: Flask, node: RabbitMQ, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(topology, "ANSWER_SECONDS", 0.5)
+    with (
+        pytest.raises(TimeoutError),
+        broker.opened(url) as connection,
+    ):  # closing does not wait for ever, either
+        node.freeze()
+        try:
+            broker.Listener(app, connection, "leads", threading.Event())
+        finally:
+            node.thaw()
+    assert waiting(url, "leads").waiting == 0, "and afterwards all is as before"
+
+
+def test_a_consumer_needs_no_queue_but_its_own(app: Flask, url: str) -> None:
+    sick = broker.queue_of("whatsapp").name
+    with broker.opened(url) as connection:
+        connection.default_channel.queue_delete(sick)
+        broker.Listener(app, connection, "leads", threading.Event())
+        assert broker.inspect(url, ["whatsapp"])[1][0].state == "missing"
+        assert broker.inspect(url, ["leads"])[1][0].consumers == 1
+        broker.declare(connection.channel())
 
 
 def test_a_password_is_not_told_when_the_broker_is_down() -> None:

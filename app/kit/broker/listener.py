@@ -69,7 +69,7 @@ class Listener:
         self._service = service
         self._stop = stop
         channel = connection.channel()
-        declare(channel)
+        declare(channel, only=service)  # a sick queue of another service must not keep this one from its own
         channel.basic_qos(0, PREFETCH, False)
         consumer = Consumer(channel, queues=[queue_of(service)], on_message=self._take, auto_declare=False)
         consumer.consume()

@@ -20,6 +20,9 @@ CONNECT_SECONDS = 2.0
 WRITE_SECONDS = 10.0
 """How long one write may wait for the socket, and a batch for the broker's confirms."""
 
+ANSWER_SECONDS = 10.0
+"""How long the broker may think about a question, such as a declaration: a queue without a leader answers never."""
+
 HEARTBEAT_SECONDS = 30
 """A connection that is silent for twice as long is dead."""
 
@@ -60,14 +63,15 @@ def dead_queue_of(service: str) -> Queue:
     )
 
 
-def declare(channel: Any) -> None:
-    """Make the exchanges, and the queues and bindings of all listeners; a no-op where they are."""
+def declare(channel: Any, only: str | None = None) -> None:
+    """Make the exchanges, and the queues and bindings of all listeners, or of one; a no-op where they are."""
     EVENTS.bind(channel).declare()
     DEAD.bind(channel).declare()
     names: dict[str, list[str]] = {}
     for event, listeners in LISTENERS.items():
         for listener in listeners:
-            names.setdefault(listener, []).append(event.name)
+            if only in (None, listener):
+                names.setdefault(listener, []).append(event.name)
     for listener in sorted(names):
         dead_queue_of(listener).bind(channel).declare()
         queue = queue_of(listener).bind(channel)
@@ -87,7 +91,7 @@ def connect(url: str) -> Connection:
         ssl=tls,
         heartbeat=HEARTBEAT_SECONDS,
         connect_timeout=CONNECT_SECONDS,
-        transport_options={"write_timeout": WRITE_SECONDS},
+        transport_options={"write_timeout": WRITE_SECONDS, "read_timeout": ANSWER_SECONDS},
     )
     try:
         connection.connect()
