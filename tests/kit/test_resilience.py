@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 from flask import Flask
@@ -10,6 +13,26 @@ from flask import Flask
 from app.kit.errors import Misconfigured, Permanent, RateLimited, Temporary, Unknown
 from app.kit.redis_client import connect, redis
 from app.kit.resilience import BreakerOpen, TokenBucket, backoff, breaker, breaker_open
+from tests.ops.waiting import wait_for
+
+DRAWER = """
+import sys
+from flask import Flask
+from app.kit.redis_client import init_redis, redis
+from app.kit.resilience import TokenBucket
+
+app = Flask("drawer")
+app.config["REDIS_URL"] = sys.argv[1]
+init_redis(app)
+with app.app_context():
+    redis().incr("test:ready")
+    while not redis().exists("test:go"):
+        pass
+    while not redis().exists("test:enough"):
+        if not TokenBucket(name="base", rate=20, burst=2).take():
+            redis().incr("test:taken")
+"""
+"""One of several processes that use one account."""
 
 
 def fail(error: Exception, *, failures: int = 3) -> None:
@@ -83,6 +106,26 @@ def test_a_bucket_fills_again_with_time(app: Flask) -> None:
     bucket.take()
     redis().hset("embudo:bucket:account", "at", time.time() - 1)
     assert bucket.take() == 0.0
+
+
+def test_a_clock_that_is_ahead_stops_the_flow_for_nobody(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    bucket = TokenBucket(name="account", rate=1000, burst=1)
+    with monkeypatch.context() as ahead:
+        ahead.setattr(time, "time", lambda: 4_000_000_000.0)
+        bucket.take()
+    wait_for(lambda: bucket.take() == 0.0, "another token flows in")
+
+
+def test_processes_share_what_an_account_allows(app: Flask) -> None:
+    command = [sys.executable, "-c", DRAWER, app.config["REDIS_URL"]]
+    drawers = [subprocess.Popen(command, cwd=Path(__file__).parents[2]) for _ in range(3)]
+    wait_for(lambda: redis().get("test:ready") == b"3", "all are ready")
+    began = time.monotonic()
+    redis().set("test:go", 1)
+    wait_for(lambda: int(redis().get("test:taken") or 0) >= 30, "they take")
+    redis().set("test:enough", 1)
+    assert [drawer.wait(timeout=30) for drawer in drawers] == [0, 0, 0]
+    assert int(redis().get("test:taken")) <= 2 + 20 * (time.monotonic() - began), "together, not each"
 
 
 def test_a_bucket_lets_everything_through_without_redis(app: Flask, monkeypatch) -> None:
