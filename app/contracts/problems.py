@@ -9,6 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+MOST_SHOWN = 100
+"""So many problems are told at once; nobody mends more than that before asking again."""
+
 
 @dataclass(frozen=True)
 class Problem:

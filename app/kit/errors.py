@@ -6,18 +6,22 @@ Commands and queries raise the first group; adapters raise only the second, what
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import islice
 
-from app.contracts.problems import Problem
+from app.contracts.problems import MOST_SHOWN, Problem
 
 
 class EmbudoError(Exception):
-    """A refusal with an HTTP status and a sentence for the person who asked."""
+    """A refusal with an HTTP status and a sentence for the person who asked.
+
+    problems: the first MOST_SHOWN are kept, so that a body full of mistakes is not answered with ten times its size.
+    """
 
     status = 500
     title = "Internal error"
 
     def __init__(self, detail: str = "", *, problems: Iterable[Problem] = ()) -> None:
-        self.problems = list(problems)
+        self.problems = list(islice(problems, MOST_SHOWN))
         self.detail = detail or "; ".join(p.message for p in self.problems)
         super().__init__(self.detail)
 

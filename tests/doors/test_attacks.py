@@ -17,6 +17,7 @@ from flask_appbuilder.security.sqla.models import User
 from sqlalchemy import select
 
 from app.admin import reset_password
+from app.contracts.problems import MOST_SHOWN
 from app.kit import db
 from config import Config
 from tests.conftest import ADMIN_PASSWORD, log_in
@@ -123,6 +124,24 @@ def test_pages_cannot_be_framed_and_answers_are_not_guessed_at(
 def test_another_site_s_page_may_not_read_what_the_interface_says(api: Callable[..., Any]) -> None:
     answer = api().open("/leads", method="OPTIONS", headers={"Origin": "https://evil.example"})
     assert not [name for name, _ in answer.headers if name.lower().startswith("access-control")]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {f"unknown_{number}": 1 for number in range(9_000)},
+        {"name": "Ann", "custom": {f"key_{number}": [] for number in range(9_000)}},
+        {"name": "Ann", "tags": ["\0"] * 9_000},
+    ],
+    ids=["fields", "custom values", "NUL characters"],
+)
+def test_a_body_full_of_mistakes_is_not_answered_with_a_longer_one(
+    api: Callable[..., Any], body: dict[str, Any]
+) -> None:
+    answer = api().post("/leads", json=body)
+    assert answer.status_code == 422
+    assert len(answer.get_json()["errors"]) <= MOST_SHOWN
+    assert len(answer.data) < 100_000
 
 
 # --- what is stored and shown -------------------------------------------------------------------------------------

@@ -381,6 +381,8 @@ FORGERIES: dict[str, Callable[[SnsTopic, dict[str, Any]], dict[str, Any]]] = {
     ),
     "no JSON": lambda _topic, _event: {"data": b"hello"},
     "not of SNS": lambda _topic, _event: {"data": b'{"Type": "Order"}'},
+    "a list for its type": lambda _topic, _event: {"data": b'{"Type": []}'},
+    "a list for its version": lambda topic, event: changed(topic, event, "SignatureVersion", []),
     "fields of other types": lambda topic, event: changed(topic, event, "MessageId", 7),
     "confirmation elsewhere": lambda topic, _event: topic.confirmation(
         SubscribeURL="https://169.254.169.254/?x"

@@ -9,7 +9,7 @@ import pytest
 from app.kit.auth import SYSTEM
 from app.kit.db import new_id, own_context, transaction
 from app.leads import commands
-from tests.leads.people import ANN, keep, living, seller, timeline
+from tests.leads.people import ANN, keep, living, published, seller, timeline
 
 PROBLEM = "application/problem+json"
 
@@ -172,6 +172,33 @@ def test_a_seller_does_not_learn_what_another_sellers_lead_says(api: Any, make_u
 
 
 # reading
+
+
+@pytest.mark.parametrize("link", ["contact_id", "conversation_id"])
+def test_a_seller_names_no_conversation(api: Any, make_user: Any, link: str) -> None:
+    contact = new_id()
+    assert keep(name="Somebody else's", contact_id=contact, conversation_id=contact)
+    browser = api(user_id=make_user("seller").id)
+    assert browser.post("/leads", json={"name": "Mine", link: contact}).status_code == 403
+    own = browser.post("/leads", json={"name": "Mine", "phone": "+34600000099"}).get_json()
+    again = {"phone": "+34600000099", link: contact}
+    assert browser.post("/leads", json=again).status_code == 403
+    answer = browser.patch(f"/leads/{own['id']}", json={link: contact}, headers={"If-Match": "*"})
+    assert answer.status_code == 403
+    assert published("lead.assigned") == [], "the whatsapp service is told nothing"
+
+
+def test_a_key_that_may_not_read_is_not_told_what_it_finds(api: Any) -> None:
+    lead = keep(**ANN, notes="Prefers to be called at home")
+    form = api("leads:write")
+    found = form.post("/leads", json={"phone": ANN["phone"]})
+    assert found.get_json() == {"id": lead.id, "version": lead.version, "found": True}
+    changed = form.patch(f"/leads/{lead.id}", json={}, headers={"If-Match": "*"})
+    assert changed.get_json() == {"id": lead.id, "version": lead.version}
+    new = form.post("/leads", json={"name": "Somebody new"})
+    assert (new.status_code, set(new.get_json())) == (201, {"id", "version", "found"})
+    assert form.delete(f"/leads/{lead.id}").status_code == 204
+    assert set(form.post(f"/leads/{lead.id}/restore").get_json()) == {"id", "version"}
 
 
 def test_a_known_version_is_304(api: Any) -> None:

@@ -105,7 +105,7 @@ def verify(
         raise Refused("The topic is not one of SES_TOPIC_ARNS.")
     if kind == CONFIRMATION and not _SUBSCRIBE_URL.fullmatch(envelope["SubscribeURL"]):
         raise Refused("SubscribeURL is no address of Amazon SNS.")
-    version = envelope.get("SignatureVersion")
+    version = str(envelope.get("SignatureVersion"))
     if version not in _HASHES:
         raise Refused("The signature's version is unknown.")
     certificate = _certificate(str(envelope.get("SigningCertURL") or ""), fetch_)
@@ -116,7 +116,7 @@ def verify(
         if not isinstance(key, rsa.RSAPublicKey):
             raise Refused("The certificate has no RSA key.")
         signature = base64.b64decode(str(envelope.get("Signature") or ""), validate=True)
-        key.verify(signature, signed, padding.PKCS1v15(), _HASHES[str(version)]())
+        key.verify(signature, signed, padding.PKCS1v15(), _HASHES[version]())
     except (InvalidSignature, binascii.Error) as error:
         raise Refused("The signature is wrong.") from error
     return envelope
@@ -160,7 +160,7 @@ def _envelope(body: bytes) -> dict[str, Any]:
         found = json.loads(body)
     except (ValueError, RecursionError) as error:
         raise Refused("The body is not JSON.") from error
-    if not isinstance(found, dict) or found.get("Type") not in _SIGNED:
+    if not isinstance(found, dict) or not isinstance(found.get("Type"), str) or found["Type"] not in _SIGNED:
         raise Refused("The body is not a message of Amazon SNS.")
     for name in _SIGNED[found["Type"]]:
         if not isinstance(found.get(name, "" if name == "Subject" else None), str):

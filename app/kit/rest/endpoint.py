@@ -17,13 +17,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import wraps
+from itertools import islice
 from typing import Any, TypeVar
 
 import orjson
 from flask import Blueprint, Response, current_app, g, request
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from app.contracts.problems import problem
+from app.contracts.problems import MOST_SHOWN, problem
 from app.kit import auth
 from app.kit.errors import (
     BadRequest,
@@ -153,7 +154,8 @@ def read_json(max_body: int = BODY_BYTES) -> Any:
 
 def _storable(value: Any) -> Any:
     unstorable = [
-        problem(where, "nul_character", "The text holds a NUL character.") for where in _with_nul(value)
+        problem(where, "nul_character", "The text holds a NUL character.")
+        for where in islice(_with_nul(value), MOST_SHOWN)
     ]
     if unstorable:
         raise Invalid(unstorable)

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from app.contracts.problems import Problem, problem
+from app.contracts.problems import MOST_SHOWN, Problem, problem
 
 _SENTENCES = {
     item.code: item.template
@@ -45,7 +45,7 @@ _SENTENCES = {
 
 def problems_of(error: ValidationError) -> list[Problem]:
     """Each finding as a problem; `where` is a JSON pointer."""
-    return [_problem(item) for item in error.errors(include_url=False, include_input=False)]
+    return [_problem(item) for item in error.errors(include_url=False, include_input=False)[:MOST_SHOWN]]
 
 
 def _problem(item: Any) -> Problem:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel, WithJsonSchema
 
 from app.kit.rest import Body, Moment, PageQuery
 from app.leads import matching
@@ -69,10 +69,16 @@ class LeadIn(BaseModel):
     conversation_id: Annotated[Any, _text(36, nullable=True)] = None
 
 
-class LeadOut(BaseModel):
-    """A lead. amount is text, so that no reader makes a float of it; version is the ETag without its quotes."""
+class LeadRef(BaseModel):
+    """What is told to who may write leads and not read them. version is the ETag without its quotes."""
 
     id: str
+    version: int
+
+
+class LeadOut(LeadRef):
+    """A lead. amount is text, so that no reader makes a float of it."""
+
     name: str
     company: str
     email: str | None
@@ -90,7 +96,6 @@ class LeadOut(BaseModel):
     tags: list[str]
     contact_id: str | None
     conversation_id: str | None
-    version: int
     created_at: str
     updated_at: str
 
@@ -99,6 +104,20 @@ class LeadKept(LeadOut):
     """The answer to POST: found tells that this person was a lead already."""
 
     found: bool
+
+
+class LeadKeptRef(LeadRef):
+    """The same for who may not read leads."""
+
+    found: bool
+
+
+class LeadAnswer(RootModel[LeadOut | LeadRef]):
+    """The lead as it is now; without the scope leads:read only id and version."""
+
+
+class LeadKeptAnswer(RootModel[LeadKept | LeadKeptRef]):
+    """The lead that was kept; without the scope leads:read only id, version and found."""
 
 
 class EventOut(BaseModel):

@@ -15,7 +15,7 @@ from app.kit.errors import Conflict, Forbidden, Invalid, NotFound
 from app.kit.outbox import publish
 from app.leads import matching
 from app.leads.commands.airtable_marks import mark_dirty
-from app.leads.commands.create import identified, nobody, own
+from app.leads.commands.create import forbid_links, identified, nobody, own
 from app.leads.commands.record import (
     announce,
     field_of,
@@ -46,7 +46,7 @@ def change_lead(
     become blank (PUT); where the lead came from stays.
 
     Raises NotFound, PreconditionFailed, Invalid (every problem), Conflict when phone or e-mail are another lead's,
-    Forbidden when a seller gives the lead away.
+    Forbidden when a seller gives the lead away or names another conversation.
     """
     lead = load_for_change(lead_id, by, version=version)
     clean, problems = tidy({**blank(), **values} if whole else values, owner_now=lead.owner_id)
@@ -69,6 +69,7 @@ def change_lead(
             clean["owner_name"] = ""
     elif by.own_only and "owner_name" in clean:
         raise Forbidden("You may not assign leads to others.")
+    forbid_links(clean, lead, by)
     others = others_with(lead.id, clean)
     if others:
         raise Conflict(*taken(others))

@@ -47,7 +47,8 @@ _FILLABLE = (
     "owner_id",
     "owner_name",
 )
-_LINKS = ("contact_id", "conversation_id")
+LINKS = ("contact_id", "conversation_id")
+"""Into the whatsapp service."""
 
 
 def create_lead(values: Mapping[str, Any], *, by: Principal, country: str | None = None) -> tuple[Lead, bool]:
@@ -56,7 +57,7 @@ def create_lead(values: Mapping[str, Any], *, by: Principal, country: str | None
     The same person (phone, then e-mail, then WhatsApp contact) is found: its empty fields are filled, nothing is
     overwritten, and the timeline says what else was told. country: by which a national phone is read.
 
-    Raises Invalid with every problem, Forbidden when a seller assigns to somebody else, Conflict when a seller's
+    Raises Invalid with every problem, Forbidden when a seller assigns to somebody else or names a conversation, Conflict when a seller's
     new lead is already another seller's.
     """
     clean, problems = tidy(values, country=country)
@@ -65,6 +66,7 @@ def create_lead(values: Mapping[str, Any], *, by: Principal, country: str | None
     if problems:
         raise Invalid(problems)
     own(clean, by)
+    forbid_links(clean, None, by)
     for _ in range(ROUNDS):
         owners = others_with(None, clean)
         lead = owners.get("phone") or owners.get("email") or _by_contact(clean)
@@ -99,6 +101,13 @@ def own(clean: dict[str, Any], by: Principal) -> None:
     if clean.get("owner_id", by.user_id) not in (by.user_id, None):
         raise Forbidden("You may not assign leads to others.")
     clean["owner_id"], clean["owner_name"] = by.user_id, by.name[:130]
+
+
+def forbid_links(clean: Mapping[str, Any], lead: Lead | None, by: Principal) -> None:
+    """Whose lead it is may see its conversation, so a seller cannot name one; raises Forbidden."""
+    named = [f for f in LINKS if clean.get(f) and clean[f] != (getattr(lead, f) if lead else None)]
+    if by.own_only and named:
+        raise Forbidden("You may not say which conversation a lead comes from.")
 
 
 def _insert(clean: Mapping[str, Any], by: Principal) -> Lead:
@@ -149,13 +158,13 @@ def _fill(lead: Lead, clean: Mapping[str, Any], owners: Mapping[str, Lead], by: 
     others = {field: row.id for field, row in owners.items() if row.id != lead.id}
     filling: dict[str, Any] = {}
     told: dict[str, Any] = {}
-    for field in _FILLABLE + _LINKS:
+    for field in _FILLABLE + LINKS:
         new, old = clean.get(field), field_of(lead, field)
         if new in (None, "") or new == old or field in others:
             continue
         if old in (None, ""):
             filling[field] = new
-        elif field not in ("owner_id", "owner_name", *_LINKS):
+        elif field not in ("owner_id", "owner_name", *LINKS):
             told[field] = plain(new)
     if ("owner_id" in filling) != ("owner_name" in filling) and lead.owner_id is not None:
         filling.pop("owner_name", None)  # the name of another owner than the lead has

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
+from itertools import islice
 from typing import Any
 
 from babel.numbers import is_currency
@@ -227,7 +228,7 @@ def _custom(value: Any, where: str) -> dict[str, Any] | _Several:
             problem(where, "too_many", "There may be at most %(limit)s of them.", limit=CUSTOM_KEYS)
         )
     clean: dict[str, Any] = {}
-    for key, item in value.items():
+    for key, item in islice(value.items(), CUSTOM_KEYS):
         name = matching.read_name(str(key))
         at = f"{where}/{name[:CUSTOM_KEY_LENGTH]}".replace("~", "~0")
         if not name or len(name) > CUSTOM_KEY_LENGTH:

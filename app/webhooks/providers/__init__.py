@@ -7,6 +7,7 @@ environment's proxies are not asked, only the beginning of an answer is read, an
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import socket
 import threading
@@ -36,6 +37,10 @@ ANSWER_BYTES = 16_384  # read of an answer; the rest is nobody's business
 CHUNK_BYTES = 4096
 HOSTS = 64  # endpoints whose connections are kept
 PER_HOST = 4  # connections kept per endpoint
+
+DISGUISED = tuple(map(ipaddress.ip_network, ("::/96", "::ffff:0:0:0/96", "fec0::/10")))
+"""IPv4-compatible (RFC 4291), IPv4-translated (RFC 2765) and site-local (RFC 3879) addresses: all of them given up, but a
+router may still know them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,6 +169,22 @@ def _prepare(adapter: HTTPAdapter) -> HTTPAdapter:
     return adapter
 
 
+def _refuse_disguised(address: str) -> None:
+    """Raise InvalidIPAddress for what a router of this network may take to a private address; the library lets it pass."""
+    ip = ipaddress.ip_address(address.strip("[]").partition("%")[0])
+    if any(ip in network for network in DISGUISED):
+        raise InvalidIPAddress(ip)
+
+
+class _PublicOnly(IPFilterAdapter):
+    """requests-hardened's check at the moment of the call, and ours on the address that it has pinned."""
+
+    def build_connection_pool_key_attributes(self, *args: Any, **kwargs: Any) -> Any:
+        host, pool = super().build_connection_pool_key_attributes(*args, **kwargs)
+        _refuse_disguised(host["host"])
+        return host, pool
+
+
 class _Session(HTTPSession):
     """requests-hardened's session, with exceptions for hosts that the operator trusts."""
 
@@ -179,8 +200,8 @@ class _Session(HTTPSession):
         self.trust_env = False  # a proxy would connect for us, past the check; ~/.netrc would add a password
         self._allowed = allowed
         self._plain = _prepare(HTTPAdapter())
-        self.mount("https://", _prepare(IPFilterAdapter(is_https_proto=True)))
-        self.mount("http://", _prepare(IPFilterAdapter(is_https_proto=False)))
+        self.mount("https://", _prepare(_PublicOnly(is_https_proto=True)))
+        self.mount("http://", _prepare(_PublicOnly(is_https_proto=False)))
 
     def get_adapter(self, url: str | bytes) -> BaseAdapter:
         text = url if isinstance(url, str) else url.decode()
@@ -323,7 +344,9 @@ def _host_problems(host: str, port: int) -> list[Problem]:
         return [problem("/url", "unknown_host", "The DNS does not know the host %(host)s.", host=host[:100])]
     try:
         for *_, address in found:
-            get_ip_address(str(address[0]).partition("%")[0], port, allow_loopback=False)
+            plain = str(address[0]).partition("%")[0]
+            get_ip_address(plain, port, allow_loopback=False)
+            _refuse_disguised(plain)
     except (InvalidIPAddress, ValueError):
         return [
             problem(
