@@ -10,6 +10,7 @@ from flask import Flask
 
 from app.kit import db
 from app.webhooks import queries
+from app.webhooks.commands import endpoints
 from tests.fakes.loopback import Answer
 from tests.webhooks.conftest import Receiver, fresh, lead_created, publish, verify
 
@@ -95,6 +96,14 @@ def test_nonsense_is_refused(api: Api, app: Flask, body: dict[str, Any]) -> None
     answer = api().post("/webhooks", json=body)
     assert answer.status_code == 422
     assert {item["where"] for item in answer.get_json()["errors"]} == {"/url", "/events"}
+
+
+def test_there_is_an_end_to_endpoints(api: Api, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endpoints, "ENDPOINTS", 1)
+    wanted = {"url": receiver.url, "events": ["*"]}
+    assert api().post("/webhooks", json=wanted).status_code == 201
+    refused = api().post("/webhooks", json=wanted)
+    assert (refused.status_code, refused.get_json()["errors"][0]["code"]) == (422, "too_many")
 
 
 def test_a_repeated_post_makes_one_endpoint_and_its_stored_answer_is_not_readable(

@@ -31,6 +31,9 @@ ROTATION = timedelta(hours=24)
 FIELDS = ("url", "description", "events", "enabled")
 """What a person may say about an endpoint."""
 
+ENDPOINTS = 100
+"""So many there may be: each of them gets a copy of every event it listens to."""
+
 ENDPOINT_DISABLED = "endpoint_disabled"
 """Error of the deliveries that were waiting when their endpoint was switched off."""
 
@@ -48,6 +51,8 @@ def create_endpoint(
     """
     clean, found = _read({"url": "", "events": [], **values})
     found = [*found, *problems]
+    if queries.count_endpoints() >= ENDPOINTS:
+        found.append(problem("", "too_many", "There may be at most %(limit)s of them.", limit=ENDPOINTS))
     if found:
         raise Invalid(found)
     secret = new_secret()

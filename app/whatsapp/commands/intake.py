@@ -162,9 +162,6 @@ def take_in(limit: int = BATCH, *, singly: bool = False) -> int:
             with db.session.begin_nested():
                 _keep_mail(_understood([row], now), now)
         except Exception as error:
-            log.exception(
-                "webhook failed", webhook_id=row.id, provider=row.provider, request_id=row.request_id
-            )
             _note_failure(row, error, now)
     return len(rows)
 
@@ -223,6 +220,11 @@ def _take_turn() -> None:
 
 
 def _note_failure(row: Webhook, error: Exception, now: datetime) -> None:
+    about = {"webhook_id": row.id, "provider": row.provider, "request_id": row.request_id}
+    if isinstance(error, UnknownNumber):
+        log.warning("webhook for an unknown number", **about)
+    else:
+        log.error("webhook failed", exc_info=error, **about)
     row.attempts += 1
     row.last_error = short(error)
     row.next_attempt_at = retry_at(row.attempts, now)
@@ -250,9 +252,6 @@ def _understood(rows: Sequence[Webhook], now: datetime) -> _Mail:
         except DBAPIError:
             raise
         except Exception as error:
-            log.exception(
-                "webhook failed", webhook_id=row.id, provider=row.provider, request_id=row.request_id
-            )
             _note_failure(row, error, now)
             continue
         mail.rows += one.rows
