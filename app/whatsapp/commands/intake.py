@@ -161,7 +161,7 @@ def take_in(limit: int = BATCH, *, singly: bool = False) -> int:
         try:
             with db.session.begin_nested():
                 _keep_mail(_understood([row], now), now)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 (logged with the note)
             _note_failure(row, error, now)
     return len(rows)
 
@@ -251,7 +251,7 @@ def _understood(rows: Sequence[Webhook], now: datetime) -> _Mail:
                     one.arrivals.append(_Arrival(row=row, index=index, person=person, item=item))
         except DBAPIError:
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 (logged with the note)
             _note_failure(row, error, now)
             continue
         mail.rows += one.rows
