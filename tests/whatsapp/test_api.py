@@ -235,6 +235,28 @@ def test_conversations_are_listed_by_page_and_filter(api: Api, meta: Line, drain
         assert key.get(f"/conversations?{bad}").status_code == 422, bad
 
 
+def test_what_was_said_is_read_page_by_page(api: Api, meta: Line, drain: Drain) -> None:
+    for text in ("hola", "Ana", "???", "precio"):
+        meta.say(text, sender="+34600000001")
+        drain()
+    (talk,) = db.session.scalars(select(Conversation)).all()
+    key = api("conversations:read")
+    whole = key.get(f"/conversations/{talk.id}/messages").json
+    assert len(whole["items"]) > 4 and whole["next"] is None
+    read: list[str] = []
+    page = key.get(f"/conversations/{talk.id}/messages?limit=3").json
+    while True:
+        read += [item["id"] for item in page["items"]]
+        if page["next"] is None:
+            break
+        meta.say("y algo más", sender="+34600000001")  # it waits to be handled, and moves nothing
+        page = key.get(f"/conversations/{talk.id}/messages?limit=3&cursor={page['next']}").json
+    assert read == [item["id"] for item in whole["items"]]
+    for bad in ("status=nope", "cursor=W251bGxd"):
+        assert key.get(f"/conversations/{talk.id}/messages?{bad}").status_code == 422
+    assert key.get("/conversations?status=nope").status_code == 422
+
+
 def test_sellers_see_and_answer_only_the_conversations_of_their_own_leads(
     api: Api, meta: Line, drain: Drain, make_user: Callable[..., Any], logged_in: Callable[[str], Any]
 ) -> None:

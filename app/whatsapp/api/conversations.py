@@ -6,8 +6,10 @@ from uuid import UUID
 
 from flask import Response
 
+from app.contracts.problems import problem
 from app.kit.auth import current, needs
 from app.kit.db import transaction
+from app.kit.errors import Invalid
 from app.kit.rest import Page, PageQuery, created, decode_cursor, encode_cursor, endpoint
 from app.whatsapp.api.blueprint import bp
 from app.whatsapp.api.schemas import (
@@ -20,6 +22,7 @@ from app.whatsapp.api.schemas import (
 )
 from app.whatsapp.commands import talk
 from app.whatsapp.queries import conversations as queries
+from app.whatsapp.queries.flows import LARGEST_NUMBER
 
 TAGS = ("conversations",)
 
@@ -60,10 +63,12 @@ def messages(conversation_id: UUID, query: PageQuery) -> Page[MessageOut]:
     """The oldest first."""
     row = queries.conversation(str(conversation_id), current())
     position = decode_cursor(query.cursor, 1)
-    start = position[0] if position and isinstance(position[0], int) else 0
-    rows = queries.messages_of_conversation(row.id)[start:]
-    following = encode_cursor(start + query.limit) if len(rows) > query.limit else None
-    return Page(items=[show_message(message) for message in rows[: query.limit]], next=following)
+    if position is not None and not (type(position[0]) is int and 0 <= position[0] <= LARGEST_NUMBER):
+        raise Invalid([problem("/cursor", "bad_cursor", "This cursor does not belong to this list.")])
+    rows = queries.page_of_messages(row.id, after=position[0] if position else 0, limit=query.limit + 1)
+    shown = rows[: query.limit]
+    following = encode_cursor(shown[-1].position) if len(rows) > query.limit else None
+    return Page(items=[show_message(message) for message in shown], next=following)
 
 
 @bp.post("/conversations/<uuid:conversation_id>/messages")

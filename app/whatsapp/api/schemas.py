@@ -109,7 +109,7 @@ class StartedOut(BaseModel):
 class ConversationQuery(PageQuery):
     """Filters of the list."""
 
-    status: str | None = None
+    status: Literal["running", "waiting", "completed", "expired", "handed_over", "failed"] | None = None
     channel_id: str | None = None
     contact_id: str | None = None
     flow_id: str | None = None

@@ -114,6 +114,16 @@ def messages_of_conversation(conversation_id: str) -> list[Message]:
     return _in_order(Message.conversation_id == conversation_id)
 
 
+def page_of_messages(conversation_id: str, *, after: int, limit: int) -> Sequence[Message]:
+    """The conversation's first messages beyond position `after`, in the order they were said."""
+    return db.session.scalars(
+        select(Message)
+        .where(Message.conversation_id == conversation_id, Message.position > after)
+        .order_by(Message.position)
+        .limit(limit)
+    ).all()
+
+
 def messages_of_contact(contact_id: str, *, after: int = 0) -> list[Message]:
     """All that was said with this contact from position `after` on; what waits to be handled comes last."""
     where = Message.contact_id == contact_id
