@@ -8,7 +8,7 @@ the provider tells what became of it or a person decides.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -173,13 +173,14 @@ def take_back() -> None:
         log.warning("email fate unknown", message_id=row.id, reason="interrupted", request_id=row.request_id)
 
 
-def note_handing_over(group: Sequence[Claimed], *, provider: str) -> set[str]:
+def note_handing_over(group: Sequence[Claimed], *, provider: str) -> dict[str, datetime]:
     """Write down that a provider is about to get these; from now on only its answers tell.
 
-    The refs that are still ours: the others' leases ran out, or somebody took them back; they must not be sent.
+    The refs that are still ours, each with its claim's new end: the others' leases ran out, or somebody took them
+    back; they must not be sent.
     """
     if not group:
-        return set()
+        return {}
     now = utcnow()
     # After so long at providers their fate counts as unknown; longer than any time-out there.
     until = now + _setting("MAIL_ANSWER_SECONDS")
@@ -195,11 +196,15 @@ def note_handing_over(group: Sequence[Claimed], *, provider: str) -> set[str]:
         .returning(Message.id)
         .execution_options(synchronize_session=False)
     )
-    return set(taken.scalars())
+    return dict.fromkeys(taken.scalars(), until)
 
 
-def record(results: Sequence[Result], *, provider: str) -> None:
-    """Write down what became of messages; those that are settled already stay as they are."""
+def record(results: Sequence[Result], *, provider: str, claims: Mapping[str, datetime]) -> None:
+    """Write down what became of messages; those that are settled already stay as they are.
+
+    claims: until when each message is ours. What was accepted has left, whoever has the message by now; an error
+    says nothing about a message that another worker is sending.
+    """
     now = utcnow()
     accepted = [result for result in results if result.error is None]
     if accepted:
@@ -210,7 +215,7 @@ def record(results: Sequence[Result], *, provider: str) -> None:
         row: Message | None = db.session.get(
             Message, result.ref, with_for_update=True, populate_existing=True
         )
-        if row is None or row.status not in (SENDING, UNKNOWN):
+        if row is None or not (row.status == UNKNOWN or _is_ours(row, claims)):
             continue
         row.claimed_until, row.handing_over_at, row.provider = None, None, provider
         _record_error(row, result.error, now, provider)
@@ -258,10 +263,18 @@ def mark_sent(row: Message, at: datetime) -> None:
         outbox.publish(EmailSent(message_id=row.id, lead_id=row.lead_id, template=row.template))
 
 
-def release(errors: Iterable[tuple[str, ProviderError]], *, provider: str) -> None:
-    """Give claimed messages back that were certainly not sent, each with the reason.
+def _is_ours(row: Message, claims: Mapping[str, datetime]) -> bool:
+    """Whether nobody took the message over: after a claim's end another worker may be sending it."""
+    return row.status == SENDING and row.claimed_until == claims.get(row.id)
+
+
+def release(
+    errors: Iterable[tuple[str, ProviderError]], *, provider: str, claims: Mapping[str, datetime]
+) -> None:
+    """Give claimed messages back that were certainly not sent, each with the reason, unless others have them by now.
 
     The reasons concern a provider, not the messages: it cannot be reached, is too busy, or refuses us.
+    claims: until when each message is ours.
     """
     now = utcnow()
     reasons = dict(errors)
@@ -272,15 +285,24 @@ def release(errors: Iterable[tuple[str, ProviderError]], *, provider: str) -> No
         .execution_options(populate_existing=True)
     ).all()
     for row in rows:
+        if not _is_ours(row, claims):
+            continue
         row.claimed_until = row.handing_over_at = None
         _record_error(row, reasons[row.id], now, provider)
 
 
-def give_back(refs: Sequence[str]) -> None:
-    """Make claimed messages due again that were not sent, as if nothing had been."""
+def give_back(claims: Mapping[str, datetime]) -> None:
+    """Make claimed messages due again that were not sent, as if nothing had been; others may have them by now.
+
+    claims: the refs, and until when each is ours.
+    """
     _update(
         update(Message)
-        .where(Message.id.in_(refs), Message.status == SENDING)
+        .where(
+            Message.id.in_(claims),
+            Message.status == SENDING,
+            Message.claimed_until.in_(set(claims.values())),
+        )
         .values(status=QUEUED, claimed_until=None, handing_over_at=None)
     )
 
