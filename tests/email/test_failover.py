@@ -195,6 +195,19 @@ def test_a_greylisted_recipient_waits_for_the_same_way(
     assert sendgrid.accepted == []
 
 
+def test_a_full_mailbox_keeps_nobody_elses_mail_and_counts_as_a_try(
+    queue: Queue, mail_server: SmtpScript, drain: Drain
+) -> None:
+    mail_server.rcpt.append("450 4.2.2 mailbox full, try again later")
+    full = queue(to="full@example.com")
+    others = [queue(to=f"ann{number}@example.com") for number in range(12)]
+    drain()
+
+    assert (fresh(full).status, fresh(full).attempts) == ("deferred", 1)
+    assert {fresh(message).status for message in others} == {"sent"}
+    assert not paused("mail:smtp")
+
+
 def test_a_provider_that_finds_us_too_fast_rests_and_no_try_is_counted(
     queue: Queue, sendgrid: SendGridServer, drain: Drain
 ) -> None:
