@@ -139,6 +139,17 @@ def test_a_refused_recipient_fails_at_once_and_the_others_arrive(
     assert mail_server.recipients() == ["good@example.com"]
 
 
+def test_an_odd_character_in_an_answer_is_left_out_and_the_answer_counts(
+    queue: Queue, mail_server: SmtpScript, drain: Drain
+) -> None:
+    mail_server.rcpt.append("550 5.1.1 no\x00such user")
+    message = queue()
+
+    drain()
+
+    assert (fresh(message).status, fresh(message).last_error) == ("failed", "5.1.1 nosuch user")
+
+
 def test_when_nobody_knows_whether_it_arrived_it_is_not_repeated_by_itself(
     queue: Queue, mail_server: SmtpScript, drain: Drain
 ) -> None:
