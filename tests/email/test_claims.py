@@ -10,7 +10,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import update
 
-from app.email import commands
+from app.email import commands, queries
 from app.email.commands.delivery import Claimed
 from app.email.jobs.sending import Batch, Route
 from app.email.mime import Letter
@@ -147,3 +147,53 @@ def test_a_late_answer_settles_a_message_of_which_nobody_knew(queue: Queue) -> N
         )
 
     assert fresh(message).status == "deferred"
+
+
+LEAD = "0198f000-0000-7000-8000-00000000aaaa"
+
+
+def stop_lead() -> None:
+    with db.transaction():
+        commands.stop_lead(LEAD)
+
+
+def test_a_claimed_mail_to_a_deleted_lead_is_not_handed_over(queue: Queue) -> None:
+    message = queue(lead_id=LEAD)
+    claimed = claim()
+    stop_lead()
+
+    with db.transaction():
+        assert commands.note_handing_over(claimed, provider="smtp") == {}
+    with db.transaction():
+        claims = {one.letter.ref: one.until for one in claimed}
+        commands.release([(message.id, Temporary("away"))], provider="smtp", claims=claims)
+
+    assert (fresh(message).status, fresh(message).next_attempt_at) == ("cancelled", None)
+
+
+def test_a_mail_to_a_deleted_lead_that_a_provider_refuses_for_now_is_not_tried_again(
+    app: Flask, queue: Queue, mail_server: SmtpScript, drain: Drain
+) -> None:
+    message = queue(lead_id=LEAD)
+
+    def meanwhile() -> None:  # another process, while the letter is at the server
+        with app.app_context():
+            stop_lead()
+
+    mail_server.on_data = meanwhile
+    mail_server.data.append("451 4.3.0 come back later")
+    drain()
+
+    assert (fresh(message).status, fresh(message).next_attempt_at) == ("failed", None)
+
+
+def test_a_marked_mail_to_a_deleted_lead_that_was_not_begun_is_stopped(app: Flask, queue: Queue) -> None:
+    messages = [queue(lead_id=LEAD, to=f"ann{number}@example.com") for number in range(5)]
+    route = Route("outbox", Stalling(stop_lead), app.config)  # type: ignore[arg-type]
+
+    with pytest.raises(Stopped):
+        Batch(claim(), time.monotonic() + 60).send([route])
+
+    statuses = [fresh(message).status for message in messages]
+    assert sorted(statuses) == ["cancelled"] * 4 + ["unknown"]
+    assert not queries.has_due()

@@ -22,9 +22,11 @@ from app.email.commands.unsubscribing import list_headers
 from app.email.mime import Letter
 from app.email.models import (
     ALL,
+    CANCELLED,
     DEFERRED,
     FAILED,
     HARD_BOUNCE,
+    LEAD_DELETED,
     MARKETING,
     QUEUED,
     SENDING,
@@ -294,8 +296,9 @@ def release(
 def give_back(claims: Mapping[str, datetime]) -> None:
     """Make claimed messages due again that were not sent, as if nothing had been; others may have them by now.
 
-    claims: the refs, and until when each is ours.
+    Those whose lead was deleted meanwhile are stopped. claims: the refs, and until when each is ours.
     """
+    is_unwanted = Message.error_code == LEAD_DELETED
     _update(
         update(Message)
         .where(
@@ -303,7 +306,12 @@ def give_back(claims: Mapping[str, datetime]) -> None:
             Message.status == SENDING,
             Message.claimed_until.in_(set(claims.values())),
         )
-        .values(status=QUEUED, claimed_until=None, handing_over_at=None)
+        .values(
+            status=case((is_unwanted, CANCELLED), else_=QUEUED),
+            next_attempt_at=case((is_unwanted, None), else_=Message.next_attempt_at),
+            claimed_until=None,
+            handing_over_at=None,
+        )
     )
 
 
