@@ -314,6 +314,25 @@ def test_an_event_that_comes_before_a_dead_workers_mail_is_taken_back_settles_it
     assert fresh(message).status == "sent"
 
 
+def test_what_was_told_of_a_former_try_says_nothing_of_the_next(
+    client: FlaskClient, sendgrid: EventWebhook, queue: Queue, sent: Message, drain: Drain
+) -> None:
+    change(sent, provider_message_id="former")
+    client.post(SENDGRID, **sendgrid.request(sendgrid.event("dropped", sent.id, reason="Spam Content")))
+    drain()
+    with db.transaction():
+        commands.retry_email(sent.id)
+    assert (fresh(sent).delivery, fresh(sent).provider_message_id) == (None, None)
+
+    claim_as_a_worker_that_dies(handed_over=True)
+    drain()
+    assert fresh(sent).status == "unknown"
+
+    client.post(SENDGRID, **sendgrid.request(sendgrid.event("delivered", sent.id)))
+    drain()
+    assert (fresh(sent).status, fresh(sent).delivery) == ("sent", "delivered")
+
+
 def test_events_of_strangers_are_left_alone(
     client: FlaskClient, sendgrid: EventWebhook, drain: Drain
 ) -> None:

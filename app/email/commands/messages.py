@@ -153,6 +153,7 @@ def retry_email(message_id: str, *, by: str = "system") -> Message:
     message.status, message.next_attempt_at, message.give_up_at = QUEUED, now, now + GIVE_UP_AFTER
     message.attempts, message.claimed_until, message.handing_over_at = 0, None, None
     message.error_code = message.last_error = None
+    message.delivery = message.provider_message_id = None  # told of the former try, not of the one to come
     db.session.add(Attempt(message_id=message.id, at=now, outcome="retry", detail=by[:120]))
     ring(SEND_JOB)
     return message
