@@ -222,6 +222,12 @@ def test_a_provider_that_finds_us_too_fast_rests_and_no_try_is_counted(
     assert paused("mail:sendgrid") > 250
     assert not breaker_open("mail:sendgrid")
 
+    for message in messages:
+        make_due(message)
+    drain()
+    assert {fresh(message).error_code for message in messages} == {"paused"}
+    assert [outcomes(message) for message in messages] == [["deferred"]] * 3  # resting is no try
+
     redis().delete("embudo:pause:mail:sendgrid")
     for message in messages:
         make_due(message)
@@ -307,6 +313,10 @@ def test_a_rate_holds_back_what_is_above_it_and_counts_no_try(
         ("deferred", 0, "rate")
     }
     assert not breaker_open("mail:smtp")
+    assert [outcomes(message) for message in waiting] == [
+        [],
+        [],
+    ]  # nothing was tried, there is nothing to tell
 
 
 def test_settings_typed_into_the_admin_are_used_and_stored_encrypted(

@@ -49,6 +49,9 @@ RETRY_SECONDS = (30, 120, 600, 1800, 7200, 21_600)
 CONFIGURATION_SECONDS = 120
 """How long to wait when our own account or settings are at fault: a person must act, tries would be wasted."""
 
+OWN_LIMITS = ("rate", "paused")
+"""Codes of a RateLimited that no provider said: its rate is used up here, or it asked us earlier to wait."""
+
 _columns = (
     Message.id, Message.to_ascii, Message.subject, Message.text, Message.html, Message.created_at,
     Message.category, Message.lead_id, Message.request_id,
@@ -324,8 +327,8 @@ def _record_error(row: Message, error: ProviderError, now: datetime, provider: s
         is_tried = not isinstance(error, BreakerOpen | Misconfigured | RateLimited)
         row.attempts += is_tried
         _defer(row, _wait(row, error), now)
-        if isinstance(error, BreakerOpen) and row.status == DEFERRED:
-            return  # the breaker spoke, not the provider: nothing was tried, so there is nothing to tell
+        if _is_our_own(error) and row.status == DEFERRED:
+            return  # no provider spoke: nothing was tried, so there is nothing to tell
     else:
         row.status, row.next_attempt_at = FAILED, None
         row.attempts += 1
@@ -342,6 +345,11 @@ def _record_error(row: Message, error: ProviderError, now: datetime, provider: s
         if row.status == FAILED:
             reason = error.code or "refused"
             outbox.publish(EmailFailed(message_id=row.id, reason=reason, lead_id=row.lead_id))
+
+
+def _is_our_own(error: Temporary) -> bool:
+    """Whether we held the message back ourselves: by a breaker, a rate, or a pause that a provider asked for."""
+    return isinstance(error, BreakerOpen) or (isinstance(error, RateLimited) and error.code in OWN_LIMITS)
 
 
 def _wait(row: Message, error: Temporary) -> float:
