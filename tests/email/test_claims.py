@@ -11,7 +11,7 @@ from flask import Flask
 from sqlalchemy import update
 
 from app.email import commands, queries
-from app.email.commands.delivery import Claimed
+from app.email.commands.claiming import CLAIM_ROUNDS, Claimed
 from app.email.jobs.sending import Batch, Route
 from app.email.mime import Letter
 from app.email.models import Message
@@ -197,3 +197,18 @@ def test_a_marked_mail_to_a_deleted_lead_that_was_not_begun_is_stopped(app: Flas
     statuses = [fresh(message).status for message in messages]
     assert sorted(statuses) == ["cancelled"] * 4 + ["unknown"]
     assert not queries.has_due()
+
+
+def test_many_mails_that_are_held_back_are_settled_in_several_transactions(
+    queue: Queue, drain: Drain
+) -> None:
+    with db.transaction():
+        commands.add_suppression({"address": "ann@example.com"})
+    messages = [queue() for _ in range(CLAIM_ROUNDS + 2)]
+
+    with db.transaction():
+        assert commands.claim_due(1) == []
+    assert [fresh(message).status for message in messages].count("suppressed") == CLAIM_ROUNDS
+
+    drain()
+    assert {fresh(message).status for message in messages} == {"suppressed"}

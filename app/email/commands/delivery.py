@@ -9,17 +9,15 @@ the provider tells what became of it or a person decides.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from flask import current_app
-from sqlalchemy import Row, case, insert, or_, select, update
+from sqlalchemy import case, insert, select, update
 
 from app.contracts.events import EmailFailed, EmailSent
+from app.email.commands.claiming import Claimed
 from app.email.commands.suppressions import suppress
-from app.email.commands.unsubscribing import list_headers
-from app.email.mime import Letter
 from app.email.models import (
     ALL,
     CANCELLED,
@@ -27,15 +25,12 @@ from app.email.models import (
     FAILED,
     HARD_BOUNCE,
     LEAD_DELETED,
-    MARKETING,
     QUEUED,
     SENDING,
     SENT,
-    SUPPRESSED,
     UNKNOWN,
     Attempt,
     Message,
-    Suppression,
 )
 from app.email.providers import Result
 from app.kit import outbox, telemetry
@@ -52,105 +47,7 @@ CONFIGURATION_SECONDS = 120
 OWN_LIMITS = ("rate", "paused")
 """Codes of a RateLimited that no provider said: its rate is used up here, or it asked us earlier to wait."""
 
-_columns = (
-    Message.id, Message.to_ascii, Message.subject, Message.text, Message.html, Message.created_at,
-    Message.category, Message.lead_id, Message.request_id,
-)  # fmt: skip
-
 log = telemetry.get_logger("email")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Claimed:
-    """A message that is ours for a while. until: proves that the claim is still the same one.
-
-    request_id: of what caused the message.
-    """
-
-    letter: Letter
-    until: datetime
-    request_id: str | None = None
-
-
-def claim_due(limit: int, *, public_url: str = "") -> list[Claimed]:
-    """Take the messages that are due, oldest first; those to suppressed addresses are settled at once.
-
-    The letters lack their sender, which depends on the way they take. public_url: where unsubscribing is possible.
-    """
-    now = utcnow()
-    until = now + _setting("CLAIM_SECONDS")  # then others take over what this worker has not begun
-    found = db.session.execute(
-        select(*_columns)
-        .where(
-            Message.status.in_((QUEUED, DEFERRED)),
-            Message.next_attempt_at <= now,
-            or_(Message.claimed_until.is_(None), Message.claimed_until < now),
-        )
-        .order_by(Message.next_attempt_at, Message.id)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    ).all()
-    rows = _hold_back(found, now)
-    if rows:
-        _update(
-            update(Message)
-            .where(Message.id.in_([row.id for row in rows]))
-            .values(status=SENDING, claimed_until=until)
-        )
-    if found and not rows:
-        return claim_due(limit, public_url=public_url)  # an empty answer means that nothing is due
-    return [Claimed(letter=_letter(row, public_url), until=until, request_id=row.request_id) for row in rows]
-
-
-def _setting(name: str) -> timedelta:
-    return timedelta(seconds=current_app.config[name])
-
-
-def _letter(row: Row[Any], public_url: str) -> Letter:
-    return Letter(
-        ref=row.id,
-        sender="",
-        to=row.to_ascii,
-        subject=row.subject,
-        text=row.text,
-        html=row.html,
-        date=row.created_at,
-        headers=list_headers(row.id, public_url) if row.category == MARKETING else {},
-    )
-
-
-def _hold_back(rows: Sequence[Any], now: datetime) -> list[Any]:
-    """Settle the messages whose recipients get no mail of that kind; the others."""
-    if not rows:
-        return []
-    wanted = {row.to_ascii.lower() for row in rows}
-    scopes: dict[str, dict[str, str]] = {}
-    for address, scope, reason in db.session.execute(
-        select(Suppression.address, Suppression.scope, Suppression.reason).where(
-            Suppression.address.in_(wanted)
-        )
-    ):
-        scopes.setdefault(address, {})[scope] = reason
-    left: list[Any] = []
-    for row in rows:
-        held = scopes.get(row.to_ascii.lower(), {})
-        why = held.get(ALL) or (held.get(MARKETING) if row.category == MARKETING else None)
-        if why is None:
-            left.append(row)
-            continue
-        code = f"suppressed_{why}"
-        _update(
-            update(Message)
-            .where(Message.id == row.id)
-            .values(
-                status=SUPPRESSED, next_attempt_at=None, claimed_until=None, error_code=code, last_error=None
-            )
-        )
-        db.session.add(Attempt(message_id=row.id, at=now, outcome=SUPPRESSED, code=code))
-        with telemetry.bound(request_id=row.request_id):
-            log.info("email held back", message_id=row.id, code=code)
-            outbox.publish(EmailFailed(message_id=row.id, reason=code, lead_id=row.lead_id))
-    return left
 
 
 def take_back() -> None:
@@ -188,7 +85,7 @@ def note_handing_over(group: Sequence[Claimed], *, provider: str) -> dict[str, d
         return {}
     now = utcnow()
     # After so long at providers their fate counts as unknown; longer than any time-out there.
-    until = now + _setting("MAIL_ANSWER_SECONDS")
+    until = now + timedelta(seconds=current_app.config["MAIL_ANSWER_SECONDS"])
     taken = db.session.execute(
         update(Message)
         .where(

@@ -20,7 +20,7 @@ from flask import current_app
 
 from app.email import commands, queries
 from app.email.address import Address, parse_address
-from app.email.commands.delivery import Claimed
+from app.email.commands.claiming import Claimed
 from app.email.mime import Letter
 from app.email.providers import MailSender, Result
 from app.email.providers.outbox import OutboxSender
