@@ -167,7 +167,7 @@ def mark_sent(row: Message, at: datetime) -> None:
 
 def _is_ours(row: Message, claims: Mapping[str, datetime]) -> bool:
     """Whether nobody took the message over: after a claim's end another worker may be sending it."""
-    return row.status == SENDING and row.claimed_until == claims.get(row.id)
+    return row.status == SENDING and row.id in claims and row.claimed_until == claims[row.id]
 
 
 def release(
