@@ -37,6 +37,9 @@ STATUSES = (QUEUED, SENDING, DEFERRED, SENT, FAILED, UNKNOWN, CANCELLED, SUPPRES
 OPEN = (QUEUED, SENDING, DEFERRED)
 """Statuses of messages that may still leave by themselves."""
 
+LEAD_DELETED = "lead_deleted"
+"""The error_code of a message that nobody wants any more."""
+
 TRANSACTIONAL = "transactional"  # expected by the recipient: a receipt, the answer to their question
 MARKETING = "marketing"  # may be unsubscribed from, and says so in its headers
 CATEGORIES = (TRANSACTIONAL, MARKETING)

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from typing import Any
 
 import phonenumbers
 from email_validator import EmailNotValidError, validate_email
 from phonenumbers import NumberParseException, PhoneNumber, PhoneNumberFormat, ValidationResult
 
 from app.contracts.problems import Problem, problem
+from app.kit.storable import storable
 
 # Longest text we try to read as a telephone number: E.164 has 15 digits, people add words and extensions.
 PHONE_TEXT = 60
@@ -35,8 +35,6 @@ _SEVERAL = re.compile(r"\s*(?:[/;,|\n]|\s(?:or|o|y|and)\s)\s*")
 _WORDS_AFTER = re.compile(r"\D+$")
 # Mexico's prefixes for calling a mobile, abolished in August 2019, still printed on cards.
 _MEXICAN_PREFIX = re.compile(r"^(?:04[45])")
-# Control characters and lone surrogates: PostgreSQL refuses NUL, UTF-8 refuses the others. Line breaks and tabs stay.
-_UNSTORABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 # Invisible marks that copying from chats brings along: direction marks, zero-width space, byte order mark.
 _INVISIBLE = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
 
@@ -98,22 +96,6 @@ def email_key(address: str) -> str:
 def read_name(text: str) -> str:
     """A name without control characters, its white space trimmed and collapsed."""
     return " ".join(_INVISIBLE.sub("", storable(text)).split())
-
-
-def storable(text: str) -> str:
-    """The text in NFC without characters that a database or UTF-8 refuses; line breaks are kept."""
-    return unicodedata.normalize("NFC", _UNSTORABLE.sub("", text))
-
-
-def storable_json(value: Any) -> Any:
-    """The same for a JSON-plain value, keys included."""
-    if isinstance(value, str):
-        return storable(value)
-    if isinstance(value, dict):
-        return {storable(str(key)): storable_json(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [storable_json(item) for item in value]
-    return value
 
 
 def fold(text: str) -> str:

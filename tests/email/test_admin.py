@@ -200,6 +200,7 @@ def test_an_error_is_told_in_plain_words(admin: FlaskClient, queue: Queue, app: 
         commands.record(
             [Result(ref=claimed.letter.ref, error=Permanent("5.1.1 no such user", code="550"))],
             provider="smtp",
+            claims={claimed.letter.ref: claimed.until},
         )
 
     page = admin.get(f"/admin/outbox/show/{mail.id}").text

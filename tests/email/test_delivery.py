@@ -139,6 +139,17 @@ def test_a_refused_recipient_fails_at_once_and_the_others_arrive(
     assert mail_server.recipients() == ["good@example.com"]
 
 
+def test_an_odd_character_in_an_answer_is_left_out_and_the_answer_counts(
+    queue: Queue, mail_server: SmtpScript, drain: Drain
+) -> None:
+    mail_server.rcpt.append("550 5.1.1 no\x00such user")
+    message = queue()
+
+    drain()
+
+    assert (fresh(message).status, fresh(message).last_error) == ("failed", "5.1.1 nosuch user")
+
+
 def test_when_nobody_knows_whether_it_arrived_it_is_not_repeated_by_itself(
     queue: Queue, mail_server: SmtpScript, drain: Drain
 ) -> None:
@@ -255,9 +266,9 @@ def test_a_claim_that_another_worker_took_over_may_not_be_used(queue: Queue) -> 
         (theirs,) = commands.claim_due(10)
 
     with db.transaction():
-        assert commands.note_handing_over([mine], provider="smtp") == set()
+        assert commands.note_handing_over([mine], provider="smtp") == {}
     with db.transaction():
-        assert commands.note_handing_over([theirs], provider="smtp") == {theirs.letter.ref}
+        assert commands.note_handing_over([theirs], provider="smtp").keys() == {theirs.letter.ref}
 
 
 def test_messages_that_another_worker_took_over_are_left_to_it(
@@ -285,7 +296,7 @@ def test_a_result_that_comes_after_the_lease_still_counts(queue: Queue) -> None:
     assert fresh(message).status == "unknown"
 
     with db.transaction():
-        commands.record([Result(ref=message.id)], provider="smtp")
+        commands.record([Result(ref=message.id)], provider="smtp", claims={})
 
     assert fresh(message).status == "sent"
 

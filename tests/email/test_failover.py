@@ -195,6 +195,19 @@ def test_a_greylisted_recipient_waits_for_the_same_way(
     assert sendgrid.accepted == []
 
 
+def test_a_full_mailbox_keeps_nobody_elses_mail_and_counts_as_a_try(
+    queue: Queue, mail_server: SmtpScript, drain: Drain
+) -> None:
+    mail_server.rcpt.append("450 4.2.2 mailbox full, try again later")
+    full = queue(to="full@example.com")
+    others = [queue(to=f"ann{number}@example.com") for number in range(12)]
+    drain()
+
+    assert (fresh(full).status, fresh(full).attempts) == ("deferred", 1)
+    assert {fresh(message).status for message in others} == {"sent"}
+    assert not paused("mail:smtp")
+
+
 def test_a_provider_that_finds_us_too_fast_rests_and_no_try_is_counted(
     queue: Queue, sendgrid: SendGridServer, drain: Drain
 ) -> None:
@@ -208,6 +221,12 @@ def test_a_provider_that_finds_us_too_fast_rests_and_no_try_is_counted(
     assert len(sendgrid.requests) == 1
     assert paused("mail:sendgrid") > 250
     assert not breaker_open("mail:sendgrid")
+
+    for message in messages:
+        make_due(message)
+    drain()
+    assert {fresh(message).error_code for message in messages} == {"paused"}
+    assert [outcomes(message) for message in messages] == [["deferred"]] * 3  # resting is no try
 
     redis().delete("embudo:pause:mail:sendgrid")
     for message in messages:
@@ -294,6 +313,10 @@ def test_a_rate_holds_back_what_is_above_it_and_counts_no_try(
         ("deferred", 0, "rate")
     }
     assert not breaker_open("mail:smtp")
+    assert [outcomes(message) for message in waiting] == [
+        [],
+        [],
+    ]  # nothing was tried, there is nothing to tell
 
 
 def test_settings_typed_into_the_admin_are_used_and_stored_encrypted(

@@ -314,6 +314,25 @@ def test_an_event_that_comes_before_a_dead_workers_mail_is_taken_back_settles_it
     assert fresh(message).status == "sent"
 
 
+def test_what_was_told_of_a_former_try_says_nothing_of_the_next(
+    client: FlaskClient, sendgrid: EventWebhook, queue: Queue, sent: Message, drain: Drain
+) -> None:
+    change(sent, provider_message_id="former")
+    client.post(SENDGRID, **sendgrid.request(sendgrid.event("dropped", sent.id, reason="Spam Content")))
+    drain()
+    with db.transaction():
+        commands.retry_email(sent.id)
+    assert (fresh(sent).delivery, fresh(sent).provider_message_id) == (None, None)
+
+    claim_as_a_worker_that_dies(handed_over=True)
+    drain()
+    assert fresh(sent).status == "unknown"
+
+    client.post(SENDGRID, **sendgrid.request(sendgrid.event("delivered", sent.id)))
+    drain()
+    assert (fresh(sent).status, fresh(sent).delivery) == ("sent", "delivered")
+
+
 def test_events_of_strangers_are_left_alone(
     client: FlaskClient, sendgrid: EventWebhook, drain: Drain
 ) -> None:
@@ -335,6 +354,25 @@ def test_events_of_strangers_are_left_alone(
     assert queries.count_unread_notices() == 0
 
 
+@pytest.mark.parametrize("odd", ["\\u0000", "\\ud83d"])
+def test_odd_characters_in_an_event_are_left_out(
+    client: FlaskClient, sendgrid: EventWebhook, sent: Message, drain: Drain, odd: str
+) -> None:
+    url, key = "https://example.com/?q=ODD", "key-ODD"
+    events = [
+        sendgrid.event("click", sent.id, url=url, sg_event_id=key),
+        sendgrid.event("bounce", sent.id, reason="550 5.7.1 no ODD mail", status="5.7.1"),
+    ]
+    client.post(SENDGRID, **sendgrid.sign(json.dumps(events).replace("ODD", odd).encode()))
+    drain()
+
+    assert fresh(sent).delivery == "bounced"
+    kept = {one.kind: one for one in queries.happenings_of(sent.id)}
+    clicked, bounced = kept["clicked"], kept["bounced"]
+    assert (clicked.url, clicked.event_key) == ("https://example.com/?q=", "key-")
+    assert bounced.detail == "550 5.7.1 no mail"
+
+
 # SES
 
 
@@ -350,6 +388,19 @@ def test_a_notification_of_our_topic_is_believed_with_either_signature(
 
     assert fresh(sent).delivery == "delivered"
     assert topic.fetched == [CERTIFICATE_URL]  # asked once, then known
+
+
+def test_a_notice_on_which_its_reading_breaks_is_noted_and_stops_no_other(
+    client: FlaskClient, topic: SnsTopic, sent: Message, drain: Drain
+) -> None:
+    client.post(SES, **topic.notification(ses_event("Delivery", None, ses_id="half an emoji: \ud83d")))
+    client.post(SES, **topic.notification(ses_event("Delivery", sent.id)))
+    drain()
+
+    assert fresh(sent).delivery == "delivered"
+    odd, good = db.db.session.scalars(select(Notice).order_by(Notice.received_at)).all()
+    assert (odd.attempts, odd.claimed_until, odd.last_error) == (1, None, "UnicodeEncodeError")
+    assert good.next_attempt_at is None
 
 
 FORGERIES: dict[str, Callable[[SnsTopic, dict[str, Any]], dict[str, Any]]] = {

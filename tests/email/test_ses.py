@@ -16,7 +16,7 @@ from moto.core import DEFAULT_ACCOUNT_ID
 from moto.ses import ses_backends
 
 from app.email.mime import build
-from app.email.providers import Result
+from app.email.providers import Result, ses
 from app.email.providers.ses import QUOTA_SECONDS, SesSender, SesSettings
 from app.kit.errors import Misconfigured, Permanent, ProviderError, RateLimited, Temporary, Unknown
 from tests.email.amazon import amazon
@@ -159,6 +159,28 @@ def test_a_rate_that_ses_does_not_tell_limits_nothing(stub: tuple[SesSender, Stu
     stub[1].add_client_error("get_account", "AccessDeniedException", "no", 403)
 
     assert SesSender(settings, stub[0]._client).rate() is None
+
+
+def test_after_a_failed_question_for_the_rate_ses_is_asked_again_before_long(
+    stub: tuple[SesSender, Stubber], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ses, "RATE_RETRY_SECONDS", -1.0)  # a minute later
+    sender = SesSender(SesSettings(region="eu-west-1", configuration_set="again"), stub[0]._client)
+    stub[1].add_client_error("get_account", "ServiceUnavailable", "", 503)
+    stub[1].add_response("get_account", {"SendQuota": {"MaxSendRate": 14.0}}, {})
+
+    assert (sender.rate(), sender.rate(), sender.rate()) == (None, 14.0, 14.0)
+
+
+def test_the_former_rate_holds_while_ses_does_not_tell(
+    stub: tuple[SesSender, Stubber], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ses, "RATE_SECONDS", -1.0)  # an hour later
+    sender = SesSender(SesSettings(region="eu-west-1", configuration_set="former"), stub[0]._client)
+    stub[1].add_response("get_account", {"SendQuota": {"MaxSendRate": 14.0}}, {})
+    stub[1].add_client_error("get_account", "ServiceUnavailable", "", 503)
+
+    assert (sender.rate(), sender.rate(), sender.rate()) == (14.0, 14.0, 14.0)  # the third is not asked
 
 
 def test_a_region_that_is_none_is_named() -> None:

@@ -144,10 +144,3 @@ def test_names_lose_what_nobody_typed_on_purpose() -> None:
 def test_search_and_sort_know_neither_case_nor_accents() -> None:
     assert matching.fold("ÁLVARO  Núñez") == "alvaro nunez"
     assert matching.search_text("Álvaro", None, "", "+34600000012") == "alvaro +34600000012"
-
-
-def test_json_values_become_storable_at_every_depth() -> None:
-    assert matching.storable_json({"a\x00": ["b\x00", {"c": 1}], "d": None}) == {
-        "a": ["b", {"c": 1}],
-        "d": None,
-    }

@@ -1,7 +1,7 @@
 """Everything that changes the email service's data; doors open the transaction, commands never commit."""
 
+from app.email.commands.claiming import claim_due
 from app.email.commands.delivery import (
-    claim_due,
     give_back,
     note_handing_over,
     record,

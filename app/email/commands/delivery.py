@@ -8,32 +8,29 @@ the provider tells what became of it or a person decides.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from flask import current_app
-from sqlalchemy import Row, case, insert, or_, select, update
+from sqlalchemy import case, insert, select, update
 
 from app.contracts.events import EmailFailed, EmailSent
+from app.email.commands.claiming import Claimed
 from app.email.commands.suppressions import suppress
-from app.email.commands.unsubscribing import list_headers
-from app.email.mime import Letter
 from app.email.models import (
     ALL,
+    CANCELLED,
     DEFERRED,
     FAILED,
     HARD_BOUNCE,
-    MARKETING,
+    LEAD_DELETED,
     QUEUED,
     SENDING,
     SENT,
-    SUPPRESSED,
     UNKNOWN,
     Attempt,
     Message,
-    Suppression,
 )
 from app.email.providers import Result
 from app.kit import outbox, telemetry
@@ -47,105 +44,10 @@ RETRY_SECONDS = (30, 120, 600, 1800, 7200, 21_600)
 CONFIGURATION_SECONDS = 120
 """How long to wait when our own account or settings are at fault: a person must act, tries would be wasted."""
 
-_columns = (
-    Message.id, Message.to_ascii, Message.subject, Message.text, Message.html, Message.created_at,
-    Message.category, Message.lead_id, Message.request_id,
-)  # fmt: skip
+OWN_LIMITS = ("rate", "paused")
+"""Codes of a RateLimited that no provider said: its rate is used up here, or it asked us earlier to wait."""
 
 log = telemetry.get_logger("email")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Claimed:
-    """A message that is ours for a while. until: proves that the claim is still the same one.
-
-    request_id: of what caused the message.
-    """
-
-    letter: Letter
-    until: datetime
-    request_id: str | None = None
-
-
-def claim_due(limit: int, *, public_url: str = "") -> list[Claimed]:
-    """Take the messages that are due, oldest first; those to suppressed addresses are settled at once.
-
-    The letters lack their sender, which depends on the way they take. public_url: where unsubscribing is possible.
-    """
-    now = utcnow()
-    until = now + _setting("CLAIM_SECONDS")  # then others take over what this worker has not begun
-    found = db.session.execute(
-        select(*_columns)
-        .where(
-            Message.status.in_((QUEUED, DEFERRED)),
-            Message.next_attempt_at <= now,
-            or_(Message.claimed_until.is_(None), Message.claimed_until < now),
-        )
-        .order_by(Message.next_attempt_at, Message.id)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    ).all()
-    rows = _hold_back(found, now)
-    if rows:
-        _update(
-            update(Message)
-            .where(Message.id.in_([row.id for row in rows]))
-            .values(status=SENDING, claimed_until=until)
-        )
-    if found and not rows:
-        return claim_due(limit, public_url=public_url)  # an empty answer means that nothing is due
-    return [Claimed(letter=_letter(row, public_url), until=until, request_id=row.request_id) for row in rows]
-
-
-def _setting(name: str) -> timedelta:
-    return timedelta(seconds=current_app.config[name])
-
-
-def _letter(row: Row[Any], public_url: str) -> Letter:
-    return Letter(
-        ref=row.id,
-        sender="",
-        to=row.to_ascii,
-        subject=row.subject,
-        text=row.text,
-        html=row.html,
-        date=row.created_at,
-        headers=list_headers(row.id, public_url) if row.category == MARKETING else {},
-    )
-
-
-def _hold_back(rows: Sequence[Any], now: datetime) -> list[Any]:
-    """Settle the messages whose recipients get no mail of that kind; the others."""
-    if not rows:
-        return []
-    wanted = {row.to_ascii.lower() for row in rows}
-    scopes: dict[str, dict[str, str]] = {}
-    for address, scope, reason in db.session.execute(
-        select(Suppression.address, Suppression.scope, Suppression.reason).where(
-            Suppression.address.in_(wanted)
-        )
-    ):
-        scopes.setdefault(address, {})[scope] = reason
-    left: list[Any] = []
-    for row in rows:
-        held = scopes.get(row.to_ascii.lower(), {})
-        why = held.get(ALL) or (held.get(MARKETING) if row.category == MARKETING else None)
-        if why is None:
-            left.append(row)
-            continue
-        code = f"suppressed_{why}"
-        _update(
-            update(Message)
-            .where(Message.id == row.id)
-            .values(
-                status=SUPPRESSED, next_attempt_at=None, claimed_until=None, error_code=code, last_error=None
-            )
-        )
-        db.session.add(Attempt(message_id=row.id, at=now, outcome=SUPPRESSED, code=code))
-        with telemetry.bound(request_id=row.request_id):
-            log.info("email held back", message_id=row.id, code=code)
-            outbox.publish(EmailFailed(message_id=row.id, reason=code, lead_id=row.lead_id))
-    return left
 
 
 def take_back() -> None:
@@ -173,16 +75,17 @@ def take_back() -> None:
         log.warning("email fate unknown", message_id=row.id, reason="interrupted", request_id=row.request_id)
 
 
-def note_handing_over(group: Sequence[Claimed], *, provider: str) -> set[str]:
+def note_handing_over(group: Sequence[Claimed], *, provider: str) -> dict[str, datetime]:
     """Write down that a provider is about to get these; from now on only its answers tell.
 
-    The refs that are still ours: the others' leases ran out, or somebody took them back; they must not be sent.
+    The refs that are still ours, each with its claim's new end: the others' leases ran out, or somebody took them
+    back; they must not be sent.
     """
     if not group:
-        return set()
+        return {}
     now = utcnow()
     # After so long at providers their fate counts as unknown; longer than any time-out there.
-    until = now + _setting("MAIL_ANSWER_SECONDS")
+    until = now + timedelta(seconds=current_app.config["MAIL_ANSWER_SECONDS"])
     taken = db.session.execute(
         update(Message)
         .where(
@@ -195,11 +98,15 @@ def note_handing_over(group: Sequence[Claimed], *, provider: str) -> set[str]:
         .returning(Message.id)
         .execution_options(synchronize_session=False)
     )
-    return set(taken.scalars())
+    return dict.fromkeys(taken.scalars(), until)
 
 
-def record(results: Sequence[Result], *, provider: str) -> None:
-    """Write down what became of messages; those that are settled already stay as they are."""
+def record(results: Sequence[Result], *, provider: str, claims: Mapping[str, datetime]) -> None:
+    """Write down what became of messages; those that are settled already stay as they are.
+
+    claims: until when each message is ours. What was accepted has left, whoever has the message by now; an error
+    says nothing about a message that another worker is sending.
+    """
     now = utcnow()
     accepted = [result for result in results if result.error is None]
     if accepted:
@@ -210,7 +117,7 @@ def record(results: Sequence[Result], *, provider: str) -> None:
         row: Message | None = db.session.get(
             Message, result.ref, with_for_update=True, populate_existing=True
         )
-        if row is None or row.status not in (SENDING, UNKNOWN):
+        if row is None or not (row.status == UNKNOWN or _is_ours(row, claims)):
             continue
         row.claimed_until, row.handing_over_at, row.provider = None, None, provider
         _record_error(row, result.error, now, provider)
@@ -258,10 +165,18 @@ def mark_sent(row: Message, at: datetime) -> None:
         outbox.publish(EmailSent(message_id=row.id, lead_id=row.lead_id, template=row.template))
 
 
-def release(errors: Iterable[tuple[str, ProviderError]], *, provider: str) -> None:
-    """Give claimed messages back that were certainly not sent, each with the reason.
+def _is_ours(row: Message, claims: Mapping[str, datetime]) -> bool:
+    """Whether nobody took the message over: after a claim's end another worker may be sending it."""
+    return row.status == SENDING and row.id in claims and row.claimed_until == claims[row.id]
+
+
+def release(
+    errors: Iterable[tuple[str, ProviderError]], *, provider: str, claims: Mapping[str, datetime]
+) -> None:
+    """Give claimed messages back that were certainly not sent, each with the reason, unless others have them by now.
 
     The reasons concern a provider, not the messages: it cannot be reached, is too busy, or refuses us.
+    claims: until when each message is ours.
     """
     now = utcnow()
     reasons = dict(errors)
@@ -272,16 +187,31 @@ def release(errors: Iterable[tuple[str, ProviderError]], *, provider: str) -> No
         .execution_options(populate_existing=True)
     ).all()
     for row in rows:
+        if not _is_ours(row, claims):
+            continue
         row.claimed_until = row.handing_over_at = None
         _record_error(row, reasons[row.id], now, provider)
 
 
-def give_back(refs: Sequence[str]) -> None:
-    """Make claimed messages due again that were not sent, as if nothing had been."""
+def give_back(claims: Mapping[str, datetime]) -> None:
+    """Make claimed messages due again that were not sent, as if nothing had been; others may have them by now.
+
+    Those whose lead was deleted meanwhile are stopped. claims: the refs, and until when each is ours.
+    """
+    is_unwanted = Message.error_code == LEAD_DELETED
     _update(
         update(Message)
-        .where(Message.id.in_(refs), Message.status == SENDING)
-        .values(status=QUEUED, claimed_until=None, handing_over_at=None)
+        .where(
+            Message.id.in_(claims),
+            Message.status == SENDING,
+            Message.claimed_until.in_(set(claims.values())),
+        )
+        .values(
+            status=case((is_unwanted, CANCELLED), else_=QUEUED),
+            next_attempt_at=case((is_unwanted, None), else_=Message.next_attempt_at),
+            claimed_until=None,
+            handing_over_at=None,
+        )
     )
 
 
@@ -294,8 +224,8 @@ def _record_error(row: Message, error: ProviderError, now: datetime, provider: s
         is_tried = not isinstance(error, BreakerOpen | Misconfigured | RateLimited)
         row.attempts += is_tried
         _defer(row, _wait(row, error), now)
-        if isinstance(error, BreakerOpen) and row.status == DEFERRED:
-            return  # the breaker spoke, not the provider: nothing was tried, so there is nothing to tell
+        if _is_our_own(error) and row.status == DEFERRED:
+            return  # no provider spoke: nothing was tried, so there is nothing to tell
     else:
         row.status, row.next_attempt_at = FAILED, None
         row.attempts += 1
@@ -312,6 +242,11 @@ def _record_error(row: Message, error: ProviderError, now: datetime, provider: s
         if row.status == FAILED:
             reason = error.code or "refused"
             outbox.publish(EmailFailed(message_id=row.id, reason=reason, lead_id=row.lead_id))
+
+
+def _is_our_own(error: Temporary) -> bool:
+    """Whether we held the message back ourselves: by a breaker, a rate, or a pause that a provider asked for."""
+    return isinstance(error, BreakerOpen) or (isinstance(error, RateLimited) and error.code in OWN_LIMITS)
 
 
 def _wait(row: Message, error: Temporary) -> float:

@@ -34,6 +34,7 @@ from app.kit.context import request_id
 from app.kit.db import claim, db, insert_once, new_id, utcnow
 from app.kit.jobs import ring
 from app.kit.resilience import backoff
+from app.kit.storable import storable
 
 NOTICE_JOB = "email.take_in_notices"
 
@@ -102,7 +103,7 @@ def note_notice_failure(notice_id: str, reason: str) -> None:
     if notice is None:
         return
     notice.attempts += 1
-    notice.claimed_until, notice.last_error = None, telemetry.masked(reason)[:500]
+    notice.claimed_until, notice.last_error = None, telemetry.masked(storable(reason))[:500]
     again = utcnow() + timedelta(seconds=backoff(notice.attempts, RETRY_SECONDS))
     notice.next_attempt_at = again if notice.attempts < ATTEMPTS else None
     log.warning(
@@ -134,12 +135,12 @@ def _apply(event: Told, message: Message, provider: str) -> None:
             "id": new_id(),
             "message_id": message.id,
             "provider": provider,
-            "event_key": event.event_key,
+            "event_key": storable(event.event_key),
             "kind": event.kind,
             "at": event.at,
             "reason": event.reason,
             "detail": event.detail[:500] or None,
-            "url": event.url,
+            "url": event.url and storable(event.url),
         },
         ["provider", "event_key"],
     )

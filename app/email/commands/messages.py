@@ -20,6 +20,7 @@ from app.email.models import (
     CATEGORIES,
     DEFERRED,
     FAILED,
+    LEAD_DELETED,
     OPEN,
     QUEUED,
     SENDING,
@@ -152,6 +153,7 @@ def retry_email(message_id: str, *, by: str = "system") -> Message:
     message.status, message.next_attempt_at, message.give_up_at = QUEUED, now, now + GIVE_UP_AFTER
     message.attempts, message.claimed_until, message.handing_over_at = 0, None, None
     message.error_code = message.last_error = None
+    message.delivery = message.provider_message_id = None  # told of the former try, not of the one to come
     db.session.add(Attempt(message_id=message.id, at=now, outcome="retry", detail=by[:120]))
     ring(SEND_JOB)
     return message
@@ -199,20 +201,28 @@ def send_sample(template_id: str, to: str, *, by: str = "system") -> Message:
 
 
 def stop_lead(lead_id: str) -> int:
-    """Stop the mails to a lead that is gone, as far as they wait; how many those were.
+    """Stop the mails to a lead that is gone, as far as no provider is getting them; how many those were.
 
-    Those that left stay as they are: deleting a lead can be undone, and then its history must still be there.
+    One that a provider may have by now gets no other try. Those that left stay as they are: deleting a lead can be
+    undone, and then its history must still be there.
     Personal data is removed by erase_email, which a person decides.
     """
-    waiting = db.session.scalars(
+    messages = db.session.scalars(
         select(Message)
-        .where(Message.lead_id == lead_id, Message.status.in_((QUEUED, DEFERRED)))
+        .where(Message.lead_id == lead_id, Message.status.in_(OPEN))
+        .order_by(Message.id)
         .with_for_update()
+        .execution_options(populate_existing=True)
     ).all()
-    for message in waiting:
-        message.status, message.next_attempt_at = CANCELLED, None
-        db.session.add(Attempt(message_id=message.id, outcome=CANCELLED, code="lead_deleted"))
-    return len(waiting)
+    stopped = [message for message in messages if message.handing_over_at is None]
+    for message in stopped:
+        # A worker that has claimed it may not hand it over any more: see note_handing_over.
+        message.status, message.next_attempt_at, message.claimed_until = CANCELLED, None, None
+        db.session.add(Attempt(message_id=message.id, outcome=CANCELLED, code=LEAD_DELETED))
+    for message in messages:
+        if message.handing_over_at is not None:
+            message.give_up_at, message.error_code = utcnow(), LEAD_DELETED
+    return len(stopped)
 
 
 def erase_email(message_id: str, *, by: str = "system") -> Message:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 
 from flask import current_app
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from app.email import commands
 from app.email.models import Notice
@@ -56,6 +58,11 @@ def _take_in_one(notice: Notice) -> None:
         reason = "The message it is about is not known yet."
     except (Unreadable, sns.Refused, ProviderError) as error:
         reason = f"{type(error).__name__}: {error}"
+    except (OperationalError, PoolTimeout):
+        raise  # the database is gone, not the notice odd: all wait until their leases end
+    except Exception as error:  # whatever is odd about this one, the others must not wait for it
+        log.error("notice failed", notice_id=notice.id, provider=notice.provider, exc_info=error)
+        reason = type(error).__name__
     else:
         return
     with transaction():

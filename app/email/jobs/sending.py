@@ -20,7 +20,7 @@ from flask import current_app
 
 from app.email import commands, queries
 from app.email.address import Address, parse_address
-from app.email.commands.delivery import Claimed
+from app.email.commands.claiming import Claimed
 from app.email.mime import Letter
 from app.email.providers import MailSender, Result
 from app.email.providers.outbox import OutboxSender
@@ -180,6 +180,7 @@ class Batch:
 
     def __init__(self, claimed: Sequence[Claimed], ends: float) -> None:
         self.waiting = {one.letter.ref: one for one in claimed}
+        self._claims = {one.letter.ref: one.until for one in claimed}
         self._ends = ends
         self._marked: set[str] = set()
         self._results: list[Result] = []
@@ -242,10 +243,11 @@ class Batch:
         """Record what the group before became and mark this one, in one commit; those that are still ours."""
         fresh = [self.waiting[ref] for ref in group if ref not in self._marked]
         with transaction():
-            commands.record(self._results, provider=route.name)
+            commands.record(self._results, provider=route.name, claims=self._claims)
             ours = commands.note_handing_over(fresh, provider=route.name)
         self._results.clear()
-        self._marked |= ours
+        self._claims |= ours
+        self._marked |= ours.keys()
         for claimed in fresh:
             if claimed.letter.ref not in ours:
                 del self.waiting[claimed.letter.ref]
@@ -260,7 +262,7 @@ class Batch:
     def _write(self, route: Route) -> None:
         if self._results:
             with transaction():
-                commands.record(self._results, provider=route.name)
+                commands.record(self._results, provider=route.name, claims=self._claims)
             self._results.clear()
 
     def _note(self, troubles: Sequence[tuple[Route, ProviderError]]) -> None:
@@ -286,7 +288,9 @@ class Batch:
             if known:
                 given[ref] = min(known, key=_telling)
         with transaction():
-            commands.release(given.items(), provider=worst[0].name if worst else provider)
+            commands.release(
+                given.items(), provider=worst[0].name if worst else provider, claims=self._claims
+            )
         for ref in given:
             del self.waiting[ref]
 
@@ -294,7 +298,7 @@ class Batch:
         """What was not begun is due again at once."""
         if self.waiting:
             with transaction():
-                commands.give_back(list(self.waiting))
+                commands.give_back({ref: self._claims[ref] for ref in self.waiting})
 
 
 def _telling(error: ProviderError) -> int:

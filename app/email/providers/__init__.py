@@ -14,6 +14,7 @@ from typing import Protocol
 from app.email.mime import Letter
 from app.kit.errors import ProviderError
 from app.kit.http import Standing
+from app.kit.storable import storable
 
 REFERENCE = "embudo_message_id"
 """Under this name providers keep our id of a message and give it back with what they tell of it."""
@@ -77,5 +78,5 @@ class MailSender(Protocol):
 
 
 def without_addresses(text: str) -> str:
-    """One line without e-mail addresses: providers quote them in refusals; logs and events must not."""
-    return _ADDRESS.sub("…", " ".join(text.split()))[:_LONGEST_DETAIL]
+    """One storable line without e-mail addresses: providers quote them in refusals; logs and events must not."""
+    return _ADDRESS.sub("…", " ".join(storable(text).split()))[:_LONGEST_DETAIL]

@@ -27,6 +27,9 @@ QUOTA_SECONDS = 600.0
 RATE_SECONDS = 3600.0
 """How long the sending rate that SES told is believed."""
 
+RATE_RETRY_SECONDS = 60.0
+"""How long after a failed question SES is not asked for its rate again."""
+
 _ACCOUNT = frozenset(
     {
         "AccountSuspendedException", "SendingPausedException", "MailFromDomainNotVerifiedException",
@@ -46,6 +49,7 @@ _TOO_FAST = frozenset(
 
 _clients: dict[SesSettings, Any] = {}
 _rates: dict[SesSettings, tuple[float, float | None]] = {}
+"""Until when no account is asked again, and what it told last."""
 _lock = threading.Lock()
 
 
@@ -92,12 +96,14 @@ class SesSender:
             yield self._send_one(letter, handing_over)
 
     def rate(self) -> float | None:
-        """The account's MaxSendRate, asked once an hour; None when SES does not tell."""
-        at, rate = _rates.get(self._settings, (0.0, None))
-        if not at or time.monotonic() - at > RATE_SECONDS:
-            rate = self._ask_rate()
-            _rates[self._settings] = (time.monotonic(), rate)
-        return rate
+        """The account's MaxSendRate, asked once an hour; when SES does not tell, the former one, or None."""
+        until, rate = _rates.get(self._settings, (None, None))
+        if until is None or time.monotonic() > until:
+            told = self._ask_rate()
+            rate = rate if told is None else told
+            seconds = RATE_RETRY_SECONDS if told is None else RATE_SECONDS
+            _rates[self._settings] = (time.monotonic() + seconds, rate)
+        return rate if rate is not None and rate > 0 else None
 
     def close(self) -> None:
         """The process keeps its connections."""
@@ -132,7 +138,7 @@ class SesSender:
 
         try:
             self.open()
-            found = float(self._client.get_account()["SendQuota"]["MaxSendRate"])
+            return float(self._client.get_account()["SendQuota"]["MaxSendRate"])
         except (
             BotoCoreError,
             ClientError,
@@ -143,7 +149,6 @@ class SesSender:
             NotImplementedError,
         ):
             return None
-        return found if found > 0 else None
 
     def _send_one(self, letter: Letter, handing_over: Callable[[str], None]) -> Result:
         from botocore.exceptions import BotoCoreError, ClientError

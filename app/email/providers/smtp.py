@@ -33,7 +33,11 @@ MAX_EMAILS = 100
 """Messages over one connection when MAIL_MAX_EMAILS is not set; many servers close it after that many."""
 
 _QUEUED_AS = re.compile(r"queued as ([\w.-]+)", re.IGNORECASE)
-_TOO_FAST = re.compile(r"throttl|too many|rate.?limit|4\.7\.28|try again later", re.IGNORECASE)
+_TOO_FAST = re.compile(r"throttl|rate.?limit|4\.7\.28", re.IGNORECASE)
+_MAYBE_TOO_FAST = re.compile(r"too many|try again later", re.IGNORECASE)
+"""Said of us unless it is said of a mailbox: a full one is no reason to rest, or one recipient would stop all."""
+_OF_MAILBOX = re.compile(r"\b4\.[12]\.\d")
+"""RFC 3463: the answer is about the recipient's address or mailbox, at whatever stage it comes."""
 _NO_MAILBOX = re.compile(r"\b5\.1\.(?:1|2|3|6|10)\b")
 """RFC 3463 and RFC 7505: mailbox or domain unknown, address impossible, moved away, takes no mail at all."""
 
@@ -251,8 +255,9 @@ def _refusal(code: int, reply: bytes, *, at: str) -> ProviderError:
     """What an answer that is not yes means (RFC 5321 §4.2.1, RFC 3463)."""
     text = without_addresses(reply.decode("utf-8", "replace"))
     if code < 500:
-        kind = RateLimited if _TOO_FAST.search(text) else Temporary
-        return kind(text, code=str(code))
+        is_of_mailbox = at == "recipient" or _OF_MAILBOX.search(text)
+        is_too_fast = _TOO_FAST.search(text) or (not is_of_mailbox and _MAYBE_TOO_FAST.search(text))
+        return (RateLimited if is_too_fast else Temporary)(text, code=str(code))
     is_about_us = code in (530, 535, 538) or (at == "sender" and code != 552) or "relay" in text.lower()
     return (Misconfigured if is_about_us else Permanent)(text, code=str(code))
 

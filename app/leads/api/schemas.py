@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel, WithJsonSchema
 
 from app.kit.rest import Body, Moment, PageQuery
+from app.kit.storable import storable
 from app.leads import matching
 from app.leads.commands.values import CUSTOM_KEYS, NOTES_LENGTH, TAG_LENGTH, TAGS_PER_LEAD
 from app.leads.models import EMAIL_LENGTH, NAME_LENGTH, SOURCES
@@ -147,7 +148,7 @@ class NoteIn(Body):
     text: str = Field(min_length=1, max_length=NOTES_LENGTH)
 
 
-Text = Annotated[str, Field(max_length=200), AfterValidator(matching.storable)]
+Text = Annotated[str, Field(max_length=200), AfterValidator(storable)]
 Sort = Literal["created_at", "-created_at", "updated_at", "-updated_at", "name", "-name", "amount", "-amount"]
 
 

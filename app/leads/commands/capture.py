@@ -12,6 +12,7 @@ from typing import Any
 from app.contracts.events import LeadCaptured
 from app.kit.auth import SYSTEM
 from app.kit.db import db
+from app.kit.storable import storable
 from app.leads import matching
 from app.leads.commands.create import create_lead, identified
 from app.leads.commands.record import note
@@ -74,9 +75,9 @@ def _custom(told: dict[str, str]) -> dict[str, Any]:
     for key, value in list(told.items())[:CUSTOM_KEYS]:
         name = matching.read_name(key)[:CUSTOM_KEY_LENGTH]
         if name:
-            clean[name] = matching.storable(value)[:CUSTOM_VALUE_LENGTH]
+            clean[name] = storable(value)[:CUSTOM_VALUE_LENGTH]
     return clean
 
 
 def _room(notes: str, aside: str) -> str:
-    return "\n".join(filter(None, (notes, matching.storable(aside))))[:NOTES_LENGTH].strip()
+    return "\n".join(filter(None, (notes, storable(aside))))[:NOTES_LENGTH].strip()

@@ -13,6 +13,7 @@ from app.kit.auth import Principal
 from app.kit.db import db, utcnow
 from app.kit.errors import Conflict, Forbidden, Invalid, NotFound
 from app.kit.outbox import publish
+from app.kit.storable import storable
 from app.leads import matching
 from app.leads.commands.airtable_marks import mark_dirty
 from app.leads.commands.create import forbid_links, identified, nobody, own
@@ -141,7 +142,7 @@ def restore_lead(lead_id: str, *, by: Principal) -> Lead:
 def add_note(lead_id: str, text: str, *, by: Principal) -> LeadEvent:
     """Write a note into the timeline; raises NotFound, Invalid when it is empty or too long."""
     lead = load_for_change(lead_id, by)
-    text = matching.storable(text).strip()
+    text = storable(text).strip()
     if not text or len(text) > NOTES_LENGTH:
         raise Invalid(
             [problem("/text", "invalid_note", "A note has 1 to %(limit)s characters.", limit=NOTES_LENGTH)]

@@ -20,6 +20,7 @@ from sqlalchemy import select
 
 from app.contracts.problems import Problem, problem
 from app.kit.db import db
+from app.kit.storable import storable, storable_json
 from app.leads import matching
 from app.leads.models import NAME_LENGTH, SOURCES, Stage
 from app.leads.queries.people import default_country
@@ -143,14 +144,14 @@ def _line(limit: int) -> Any:
 def _id(value: Any, where: str) -> str | Problem | None:
     if not isinstance(value, str | None):
         return _wrong(where, "text")
-    text = matching.storable(value or "").strip()
+    text = storable(value or "").strip()
     return (text or None) if len(text) <= 36 else _long(where, 36)
 
 
 def _notes(value: Any, where: str) -> str | Problem:
     if not isinstance(value, str | None):
         return _wrong(where, "text")
-    text = matching.storable(value or "").strip()
+    text = storable(value or "").strip()
     return text if len(text) <= NOTES_LENGTH else _long(where, NOTES_LENGTH)
 
 
@@ -238,7 +239,7 @@ def _custom(value: Any, where: str) -> dict[str, Any] | _Several:
         elif not _plain(item):
             problems.append(_wrong(at, "text, a number, true, false or null"))
         else:
-            clean[name] = matching.storable_json(item)
+            clean[name] = storable_json(item)
     return _Several(problems) if problems else clean
 
 

@@ -14,9 +14,10 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from app.contracts.problems import Problem, problem
+from app.kit.storable import storable
 from app.leads.mapping import columns
 from app.leads.mapping.columns import Mapped, kind_of
-from app.leads.matching import fold, storable
+from app.leads.matching import fold
 
 Cells = dict[str, Any]
 TRUE_WORDS = frozenset({"1", "true", "yes", "si", "on", "x"})

@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Select, and_, exists, or_, select, true
 
 from app.kit.auth import Principal
 from app.kit.db import db
+from app.kit.storable import storable
 from app.leads import matching
 from app.leads.models import Lead, LeadTag, Tag
 from app.leads.queries.people import EMAIL, PHONE
@@ -96,7 +97,7 @@ def conditions(filters: LeadFilter) -> list[ColumnElement[bool]]:
 
 def search_words(q: str) -> list[str]:
     """What must occur in search_text. A number typed with spaces is one word."""
-    q = matching.fold(matching.storable(q))
+    q = matching.fold(storable(q))
     if not re.search(r"[^\W\d_]|@", q):
         q = re.sub(r"(?<=[\d)])[\s().-]+(?=[\d(])", "", q)
     return q.split()[:SEARCH_WORDS]
@@ -157,7 +158,7 @@ def position_from(sort: str, text: Any) -> Position:
             if not parsed.is_finite() or abs(parsed) > 10**14:
                 raise ValueError("no amount")
         else:
-            parsed = matching.storable(value)
+            parsed = storable(value)
         return Position(value=parsed, id=str(UUID(lead_id)))
     except (ValueError, ArithmeticError) as error:
         raise ValueError("not a position") from error
