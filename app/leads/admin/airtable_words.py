@@ -83,6 +83,7 @@ _CODES: dict[str, Any] = {
         "The connection broke before Airtable's answer came. We repeat the call; nothing is doubled."
     ),
     "breaker_open": _l("Airtable keeps failing. We try again by ourselves."),
+    "bug": _l("A fault in our own program; the log says more. We try again by ourselves."),
     "unreadable": _l("Airtable's answer could not be read. We try again by ourselves."),
     "incomplete": _l("Airtable's answer was incomplete. We try again by ourselves."),
     "unwritable": _l("A value does not fit the Airtable column “%(detail)s”."),

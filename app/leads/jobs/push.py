@@ -6,14 +6,14 @@ import time
 from collections.abc import Callable, Sequence
 
 from app.kit.db import transaction
-from app.kit.errors import Permanent, ProviderError
+from app.kit.errors import Permanent
 from app.kit.jobs import ring
 from app.leads.commands import airtable_pull
 from app.leads.commands import airtable_push as commands
 from app.leads.commands import airtable_turns as turns
 from app.leads.commands.airtable_push import Batch, Planned, Removal
-from app.leads.commands.airtable_turns import LostTurn, Turn
-from app.leads.jobs.calls import Calls, Stopped, finish
+from app.leads.commands.airtable_turns import Turn
+from app.leads.jobs.calls import Calls, calls_of
 from app.leads.jobs.pull import read_changes
 from app.leads.providers import BATCH, AirtableApi, Record
 from app.leads.providers.airtable import Airtable
@@ -51,16 +51,8 @@ def push_all() -> None:
 
 def push(turn: Turn, deadline: float) -> None:
     """One connection's turn."""
-    calls = Calls(turn)
-    trouble: ProviderError | None = None
-    try:
+    with calls_of(turn) as calls:
         _push(turn, calls, deadline)
-    except ProviderError as error:
-        trouble = error
-    except (Stopped, LostTurn):
-        pass
-    finally:
-        finish(calls, trouble)
 
 
 def _push(turn: Turn, calls: Calls, deadline: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,13 +12,15 @@ from flask import Flask
 
 from app.kit import jobs
 from app.kit.auth import SYSTEM
-from app.kit.db import db, transaction
+from app.kit.db import db, transaction, utcnow
 from app.kit.errors import Conflict, Invalid
 from app.kit.resilience import TokenBucket
 from app.leads import commands
+from app.leads.admin.airtable_words import explain
 from app.leads.commands import airtable_settings as settings
-from app.leads.jobs import PUSH_JOB, calls
+from app.leads.jobs import PULL_JOB, PUSH_JOB, calls
 from app.leads.mapping import Condition
+from app.leads.models import AirtableConnection, AirtableLink
 from app.leads.providers.fake import StandIn
 from app.leads.providers.fake.store import DEMO_COLUMNS
 from tests.leads.airtable.conftest import (
@@ -31,7 +34,7 @@ from tests.leads.airtable.conftest import (
     pull,
     push,
 )
-from tests.leads.people import keep
+from tests.leads.people import keep, living
 
 OTHER_BASE, OTHER_TABLE = "appOther000000000", "tblOther000000000"
 
@@ -110,6 +113,53 @@ def test_one_bases_trouble_is_not_the_others(two: tuple[str, str], table: Table,
     assert [row["name"] for row in table.rows()] == ["Small"]
     assert connection(two[1]).error_code == "base_gone"
     assert connection(two[0]).state == "active"
+
+
+def test_a_fault_of_ours_in_reading_one_table_rests_it_says_so_and_lets_the_others_be_read(
+    two: tuple[str, str], table: Table
+) -> None:
+    first, other = two
+    keep(name="Big", amount="5000")
+    push()
+    pull()
+    table.edit(table.rows(OTHER_TABLE)[0]["record"], table=OTHER_TABLE, company="Smith Ltd")
+    with transaction() as session:
+        # What no code of ours should leave there, and what it stumbles over.
+        session.get(AirtableConnection, first).pull_since = "no moment"
+        session.get(AirtableConnection, first).next_pull_at = utcnow() - timedelta(hours=1)
+        session.get(AirtableConnection, other).next_pull_at = utcnow()
+    jobs.run(PULL_JOB)
+    assert living()[0].company == "Smith Ltd"
+    rests(first)
+    assert connection(other).error_code is None
+
+
+def test_a_fault_of_ours_in_writing_one_table_rests_it_says_so_and_lets_the_others_be_written(
+    two: tuple[str, str], table: Table
+) -> None:
+    first, other = two
+    small = keep(name="Small", amount="10")
+    big = keep(name="Big", email="big@example.com", amount="5000")
+    push()
+    with transaction() as session:
+        commands.change_lead(small.id, {"name": "Smaller"}, by=SYSTEM)
+        commands.change_lead(big.id, {"name": "Bigger"}, by=SYSTEM)
+        session.get(AirtableLink, small.id).shadow = {"name": None}
+        session.get(AirtableConnection, first).pushed_at = utcnow() - timedelta(hours=1)
+    push()
+    assert [row["name"] for row in table.rows(OTHER_TABLE)] == ["Bigger"]
+    rests(first)
+    found = link(small.id)
+    assert found is not None and found.due_at is not None
+    assert connection(other).error_code is None
+
+
+def rests(connection_id: str) -> None:
+    """The connection waits for another try of itself, and tells why."""
+    row = connection(connection_id)
+    assert (row.state, row.error_code, row.failures, row.claimed_until) == ("active", "bug", 1, None)
+    assert row.held_until is not None and row.held_until > utcnow()
+    assert "nuestro propio programa" in explain(row.error_code, row.last_error)
 
 
 def test_wrong_rules_are_refused_with_every_problem(two: tuple[str, str]) -> None:

@@ -623,7 +623,7 @@ def test_who_died_between_call_and_record_leaves_nothing_doubled(
 
     with monkeypatch.context() as patch:
         patch.setattr(airtable_push, "note_written", die)
-        patch.setattr("app.leads.jobs.push.finish", lambda *_: None)
+        patch.setattr("app.leads.jobs.calls._finish", lambda *_: None)
         try:
             push()
         except Killed:
