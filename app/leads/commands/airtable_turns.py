@@ -68,6 +68,7 @@ class Turn:
     webhook_wanted: bool
     webhook_id: str
     webhook_cursor: int
+    webhook_pinged: str
     webhook_url: str
     webhook_expires_in: float | None
     endpoint: str | None
@@ -140,6 +141,7 @@ def _begin(row: AirtableConnection) -> Turn | None:
         webhook_wanted=row.webhook_wanted and reachable and row.direction in ("both", "in"),
         webhook_id=row.webhook_id,
         webhook_cursor=row.webhook_cursor,
+        webhook_pinged=row.webhook_pinged,
         webhook_url=f"{public}/airtable/notify/{row.id}",
         webhook_expires_in=(row.webhook_expires_at - now).total_seconds() if row.webhook_expires_at else None,
         endpoint=queries.endpoint_of(row),
