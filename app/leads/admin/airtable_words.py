@@ -91,6 +91,9 @@ _CODES: dict[str, Any] = {
     "duplicate": _l("The record in Airtable belongs to another lead already."),
     "copied": _l("A second row in Airtable carries this lead's id. Delete one of the two."),
     "double": _l("Another row in Airtable describes the same person. Merge the two there."),
+    "left_behind": _l(
+        "The row in “%(detail)s”, which this lead has left, cannot be deleted now. We try again by ourselves."
+    ),
     "INVALID_MULTIPLE_CHOICE_OPTIONS": _l("Airtable has no such choice in this column: %(detail)s"),
     "INVALID_VALUE_FOR_COLUMN": _l("Airtable does not take a value: %(detail)s"),
     "unknown": _l("Airtable refuses it: %(detail)s"),

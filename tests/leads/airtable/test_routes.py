@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from sqlalchemy import text
 
 from app.kit import jobs
 from app.kit.auth import SYSTEM
@@ -20,11 +21,12 @@ from app.leads.admin.airtable_words import explain
 from app.leads.commands import airtable_settings as settings
 from app.leads.jobs import PULL_JOB, PUSH_JOB, calls
 from app.leads.mapping import Condition
-from app.leads.models import AirtableConnection, AirtableLink
+from app.leads.models import AirtableConnection, AirtableLink, Lead
 from app.leads.providers.fake import StandIn
 from app.leads.providers.fake.store import DEMO_COLUMNS
 from tests.leads.airtable.conftest import (
     TABLE,
+    TOKEN,
     AirtableServer,
     Clock,
     Table,
@@ -33,6 +35,7 @@ from tests.leads.airtable.conftest import (
     link,
     pull,
     push,
+    wake,
 )
 from tests.leads.people import keep, living
 
@@ -80,6 +83,72 @@ def test_a_lead_that_belongs_elsewhere_moves_and_its_old_row_goes_by_policy(
     found = link(lead.id)
     assert found is not None
     assert (found.connection_id, found.elsewhere, found.due_at) == (other, [], None)
+
+
+@pytest.fixture
+def moving(two: tuple[str, str]) -> list[Lead]:
+    """Leads on their way from the first table, where their rows are to be deleted, into the other."""
+    first, other = two
+    leads = [keep(name=f"Growing {number}", email=f"g{number}@example.com", amount="10") for number in "12"]
+    push()
+    with transaction():
+        settings.pause(other)
+        settings.change_connection(first, {"local_deletions": "delete"})
+        for lead in leads:
+            commands.change_lead(lead.id, {"amount": "2000"}, by=SYSTEM)
+    push()
+    with transaction():
+        settings.start(other)
+    return leads
+
+
+@pytest.mark.parametrize("token", [{"token": "patRevoked"}, None])
+def test_a_row_left_in_a_table_that_takes_no_call_waits_and_holds_up_no_other(
+    two: tuple[str, str], moving: list[Lead], table: Table, token: dict[str, str] | None
+) -> None:
+    first, other = two
+    with transaction() as session:
+        session.get(AirtableConnection, first).token = token
+    push()
+    assert connection(other).error_code is None
+    for lead in moving:
+        found = link(lead.id)
+        assert found is not None and found.due_at is not None
+        assert found.due_at > utcnow() + timedelta(seconds=200)
+        assert "First" in explain(found.error_code, found.last_error)
+
+    keep(name="Big", email="big@example.com", amount="5000")
+    push()
+    assert {row["name"] for row in table.rows(OTHER_TABLE)} == {"Growing 1", "Growing 2", "Big"}
+    assert len(table.rows()) == 2
+
+    with transaction() as session:
+        session.get(AirtableConnection, first).token = {"token": TOKEN}
+    wake()
+    push()
+    assert table.rows() == []
+    for lead in moving:
+        found = link(lead.id)
+        assert found is not None
+        assert (found.elsewhere, found.due_at, found.error_code) == ([], None, None)
+
+
+def test_a_row_left_in_a_table_whose_token_cannot_be_read_holds_up_no_other(
+    two: tuple[str, str], moving: list[Lead], table: Table
+) -> None:
+    with transaction() as session:
+        session.execute(
+            text("UPDATE leads_airtable_connection SET token = :sealed WHERE name = 'First'"),
+            {"sealed": b"sealed with another SECRET_KEY"},
+            bind_arguments={"mapper": AirtableConnection.__mapper__},
+        )
+    push()
+    keep(name="Big", email="big@example.com", amount="5000")
+    push()
+    assert {row["name"] for row in table.rows(OTHER_TABLE)} == {"Growing 1", "Growing 2", "Big"}
+    found = link(moving[0].id)
+    assert found is not None and found.error_code == "left_behind"
+    assert connection(two[1]).error_code is None
 
 
 def test_the_row_that_a_lead_left_behind_does_not_pull_it_back(two: tuple[str, str], table: Table) -> None:
