@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from flask import Flask
+from sqlalchemy import Engine, select, text
 
 from app.kit import jobs
 from app.kit.auth import SYSTEM
@@ -31,6 +33,7 @@ from tests.leads.airtable.conftest import (
     wake,
 )
 from tests.leads.people import ANN, keep, living, published, timeline
+from tests.ops.waiting import wait_for
 
 Connect = Callable[..., str]
 
@@ -441,6 +444,46 @@ def test_many_deletions_at_once_stop_and_ask(connect: Connect, table: Table) -> 
         answer_deletions(connection_id, apply=False, by=SYSTEM)
     push()
     assert len(table.rows()) == 25 and len(living()) == 25
+
+
+def test_who_edits_a_lead_while_its_row_is_found_gone_is_not_refused_and_the_edit_keeps_the_lead(
+    app: Flask, connect: Connect, table: Table
+) -> None:
+    lead = keep()
+    connect(remote_deletions="delete")
+    push()
+    table.remove(table.rows()[0]["record"])
+    failures: list[BaseException] = []
+
+    def read() -> None:
+        try:
+            with app.app_context():
+                pull(full=True)
+        except BaseException as error:
+            failures.append(error)
+
+    reading = threading.Thread(target=read)
+    with transaction() as session:
+        engine = session.get_bind(mapper=Lead.__mapper__)
+        session.get(Lead, lead.id, with_for_update=True)
+        reading.start()
+        if engine.dialect.name == "postgresql":  # SQLite lets nobody else begin
+            wait_for(lambda: somebody_waits(engine), "the reading waits for the lead")
+        commands.change_lead(lead.id, {"company": "Smith Ltd"}, by=SYSTEM)
+    reading.join()
+    assert failures == []
+    assert [person.company for person in living()] == ["Smith Ltd"]
+    push()
+    assert [row["company"] for row in table.rows()] == ["Smith Ltd"]
+
+
+def somebody_waits(engine: Engine) -> bool:
+    """Whether another connection to this PostgreSQL database waits for a lock."""
+    question = text(
+        "SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    with engine.connect() as asking:
+        return bool(asking.scalar(question))
 
 
 def test_an_answer_that_was_lost_is_found_and_nothing_is_doubled(
