@@ -11,13 +11,15 @@ import pytest
 from flask import Flask
 from sqlalchemy import Engine, select, text
 
-from app.kit import jobs
+from app.kit import http, jobs
 from app.kit.auth import SYSTEM
 from app.kit.db import db, transaction
 from app.leads import commands
 from app.leads.commands import airtable_settings as settings
-from app.leads.jobs import PUSH_JOB
+from app.leads.commands.airtable_turns import LEASE
+from app.leads.jobs import PUSH_JOB, calls
 from app.leads.models import AirtableConflict, AirtableLink, Lead
+from app.leads.providers import airtable
 from app.leads.queries import airtable as queries
 from tests.fakes.loopback import Drop, Stall
 from tests.leads.airtable.conftest import (
@@ -681,6 +683,14 @@ def test_who_died_between_call_and_record_leaves_nothing_doubled(
     assert [row["id"] for row in table.rows()] == [lead.id]
     found = link(lead.id)
     assert found is not None and found.status == "synced"
+
+
+def test_a_turn_outlasts_its_slowest_call() -> None:
+    """Else another process would take the table over while the first still waits for its answer."""
+    wait = calls.LONGEST_WAIT + 1 / calls.RATE
+    whole_answer = airtable.CONNECT_SECONDS + airtable.READ_SECONDS * http.TOTAL_FACTOR
+    last_silence = airtable.READ_SECONDS  # the limit of the whole is looked at when something arrives
+    assert LEASE.total_seconds() > wait + whole_answer + last_silence
 
 
 def test_calls_of_the_month_are_counted(connect: Connect, server: AirtableServer) -> None:
