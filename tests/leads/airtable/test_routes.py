@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from rq.timeouts import JobTimeoutException
 from sqlalchemy import text
 
 from app.kit import jobs
@@ -19,6 +20,7 @@ from app.kit.resilience import TokenBucket
 from app.leads import commands
 from app.leads.admin.airtable_words import explain
 from app.leads.commands import airtable_settings as settings
+from app.leads.commands.airtable_turns import take_turn
 from app.leads.jobs import PULL_JOB, PUSH_JOB, calls
 from app.leads.mapping import Condition
 from app.leads.models import AirtableConnection, AirtableLink, Lead
@@ -221,6 +223,19 @@ def test_a_fault_of_ours_in_writing_one_table_rests_it_says_so_and_lets_the_othe
     found = link(small.id)
     assert found is not None and found.due_at is not None
     assert connection(other).error_code is None
+
+
+def test_a_job_that_takes_too_long_ends_its_turn_and_is_no_fault_of_the_connection(
+    connect: Callable[..., str],
+) -> None:
+    connection_id = connect()
+    with transaction():
+        turn = take_turn("pull")
+    assert turn is not None
+    with pytest.raises(JobTimeoutException), calls.calls_of(turn):
+        raise JobTimeoutException
+    row = connection(connection_id)
+    assert (row.error_code, row.held_until, row.claimed_until) == (None, None, None)
 
 
 def rests(connection_id: str) -> None:
