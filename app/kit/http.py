@@ -229,7 +229,7 @@ def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> floa
     except ValueError:
         try:
             when = parsedate_to_datetime(value)
-        except ValueError:
+        except (ValueError, OverflowError):  # numbers without end are the sender's, too
             return None
         if when.tzinfo is None:
             when = when.replace(tzinfo=UTC)
@@ -243,6 +243,6 @@ def said_at(headers: Mapping[str, str]) -> datetime | None:
     """The sender's clock by the Date header, whole seconds; None without a readable one."""
     try:
         at = parsedate_to_datetime(headers.get("Date") or headers.get("date") or "")
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return at if at.tzinfo is not None else at.replace(tzinfo=UTC)

@@ -20,6 +20,7 @@ from app.kit.jobs import Job, ring
 from app.webhooks import commands, providers, queries, signing
 from app.webhooks.commands import DELIVER_JOB, Parcel
 from app.webhooks.commands.delivery import LEASE, Result
+from app.webhooks.providers import Outcome
 
 CALLS = 16
 """Calls at a time, in each worker process."""
@@ -121,20 +122,16 @@ class Courier:
                 break
             at = utcnow()
             with telemetry.bound(request_id=parcel.request_id):
-                try:
-                    headers = signing.headers(parcel.keys, parcel.webhook_id, at, parcel.body)
-                    outcome = sender.post(parcel.url, parcel.body, headers)
-                    ended.results.append(Result(parcel=parcel, outcome=outcome, at=at))
-                    log.info(
-                        "endpoint called",
-                        endpoint_id=endpoint_id,
-                        delivery_id=parcel.delivery_id,
-                        status=outcome.status,
-                        error=outcome.error,
-                        ms=outcome.latency_ms,
-                    )
-                except Exception:  # a fault of ours; the claim runs out and the message is sent again
-                    log.exception("call failed", endpoint_id=endpoint_id)
+                outcome = self._post(sender, parcel, at)
+                ended.results.append(Result(parcel=parcel, outcome=outcome, at=at))
+                log.info(
+                    "endpoint called",
+                    endpoint_id=endpoint_id,
+                    delivery_id=parcel.delivery_id,
+                    status=outcome.status,
+                    error=outcome.error,
+                    ms=outcome.latency_ms,
+                )
             now = time.monotonic()
             before = self.seconds.get(endpoint_id, now - last)
             self.seconds[endpoint_id] = 0.7 * before + 0.3 * (now - last)
@@ -144,6 +141,16 @@ class Courier:
             if not self.under_way[endpoint_id]:
                 del self.under_way[endpoint_id]
         return ended
+
+    @staticmethod
+    def _post(sender: providers.Sender, parcel: Parcel, at: datetime) -> Outcome:
+        """One call. A fault of ours counts as a try: else the message would go out with every claim, for ever."""
+        try:
+            headers = signing.headers(parcel.keys, parcel.webhook_id, at, parcel.body)
+            return sender.post(parcel.url, parcel.body, headers)
+        except Exception:
+            log.exception("call failed", endpoint_id=parcel.endpoint_id, delivery_id=parcel.delivery_id)
+            return Outcome(error="bug")
 
     def leave(self, app: Flask, calls: Iterable[Future[Ended]]) -> None:
         """Record these calls when they end, in their own thread: the run that began them does not wait."""

@@ -192,12 +192,19 @@ def test_cookies_are_not_kept(server: Echo) -> None:
         ("Tue, 24 Nov 2026 09:00:00 GMT", 0.0),
         ("nan", None),
         ("soon", None),
+        ("Wed, 21 Oct 2015 07:28:00 +99999999999999999999", None),
+        ("99999999999999999999 Oct 2015 07:28:00 GMT", None),
         ("", None),
     ],
 )
 def test_retry_after_is_seconds_or_a_date(value: str, seconds: float | None) -> None:
     now = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
     assert http.retry_after({"Retry-After": value}, now) == seconds
+
+
+@pytest.mark.parametrize("value", ["soon", "", "Wed, 21 Oct 2015 07:28:00 +99999999999999999999"])
+def test_a_clock_that_cannot_be_read_is_none(value: str) -> None:
+    assert http.said_at({"Date": value}) is None
 
 
 def test_the_limit_counts_what_a_packed_body_unfolds_to(server: Echo) -> None:

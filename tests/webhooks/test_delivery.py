@@ -165,6 +165,20 @@ def test_retry_after_holds_back_everything_for_that_endpoint(
     assert deliveries(endpoint)[0].attempts == 0
 
 
+def test_a_retry_after_that_nobody_can_read_is_a_failure_like_any_other(
+    receiver: Receiver, add_endpoint: Add, drain: Drain
+) -> None:
+    endpoint, _ = add_endpoint(receiver.url)
+    far = "Wed, 21 Oct 2015 07:28:00 +99999999999999999999"
+    receiver.plan(Answer(status=503, headers={"Retry-After": far}))
+    publish(lead_created())
+    drain()
+    (row,) = deliveries(endpoint)
+    assert (row.attempts, row.last_status, row.last_error) == (1, 503, "http")
+    assert row.claimed_until is None
+    assert row.next_attempt_at is not None
+
+
 # What follows gives times as arguments: nobody waits for days.
 
 

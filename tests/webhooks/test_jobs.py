@@ -11,7 +11,7 @@ from flask import Flask
 
 from app.contracts.events import EmailSent
 from app.kit import db
-from app.webhooks import commands, jobs, providers
+from app.webhooks import commands, jobs, providers, queries
 from app.webhooks.models import Endpoint
 from app.webhooks.providers import Outcome
 from tests.fakes.loopback import Answer, LoopbackServer, Received
@@ -164,8 +164,10 @@ def test_an_endpoint_is_claimed_ahead_by_how_quick_it_is() -> None:
     assert not courier.is_slow("quick")
 
 
-def test_a_call_that_breaks_in_our_own_code_loses_only_its_claim(app: Flask, add_endpoint: Add) -> None:
-    """The run must not end with the others' results unrecorded."""
+def test_a_call_that_breaks_in_our_own_code_counts_as_a_try_and_stops_nobody_else(
+    app: Flask, add_endpoint: Add
+) -> None:
+    """Were it not counted, the message would be sent again with every claim that runs out, for ever."""
     good, _ = add_endpoint("https://good.example.com")
     bad, _ = add_endpoint("https://bad.example.com")
     queue(2)
@@ -178,5 +180,8 @@ def test_a_call_that_breaks_in_our_own_code_loses_only_its_claim(app: Flask, add
 
     jobs._Run(jobs.courier(), Breaking()).drain()
     assert {row.status for row in deliveries(good)} == {"delivered"}
-    assert {row.status for row in deliveries(bad)} == {"pending"}
-    assert all(row.attempts == 0 for row in deliveries(bad))
+    for row in deliveries(bad):
+        assert (row.status, row.attempts, row.last_error, row.claimed_until) == ("pending", 1, "bug", None)
+        assert row.next_attempt_at > db.utcnow()
+        assert [attempt.error for attempt in queries.attempts_of(row.id)] == ["bug"]
+    assert queries.get_endpoint(bad.id).first_failure_at is not None

@@ -83,6 +83,7 @@ _CODES: dict[str, Any] = {
         "The connection broke before Airtable's answer came. We repeat the call; nothing is doubled."
     ),
     "breaker_open": _l("Airtable keeps failing. We try again by ourselves."),
+    "bug": _l("A fault in our own program; the log says more. We try again by ourselves."),
     "unreadable": _l("Airtable's answer could not be read. We try again by ourselves."),
     "incomplete": _l("Airtable's answer was incomplete. We try again by ourselves."),
     "unwritable": _l("A value does not fit the Airtable column “%(detail)s”."),
@@ -90,6 +91,9 @@ _CODES: dict[str, Any] = {
     "duplicate": _l("The record in Airtable belongs to another lead already."),
     "copied": _l("A second row in Airtable carries this lead's id. Delete one of the two."),
     "double": _l("Another row in Airtable describes the same person. Merge the two there."),
+    "left_behind": _l(
+        "The row in “%(detail)s”, which this lead has left, cannot be deleted now. We try again by ourselves."
+    ),
     "INVALID_MULTIPLE_CHOICE_OPTIONS": _l("Airtable has no such choice in this column: %(detail)s"),
     "INVALID_VALUE_FOR_COLUMN": _l("Airtable does not take a value: %(detail)s"),
     "unknown": _l("Airtable refuses it: %(detail)s"),

@@ -98,11 +98,25 @@ def _is_many(turn: Turn, count: int) -> bool:
 
 
 def _settle(policy: str, links: Sequence[AirtableLink]) -> None:
+    ids = [link.lead_id for link in links]
+    # Leads first, then links, as the other commands lock: else who edits one meanwhile is told of a deadlock.
     leads = {
         lead.id: lead
-        for lead in db.session.scalars(select(Lead).where(Lead.id.in_([link.lead_id for link in links])))
+        for lead in db.session.scalars(
+            select(Lead)
+            .where(Lead.id.in_(ids))
+            .order_by(Lead.id)
+            .with_for_update(of=Lead)
+            .execution_options(populate_existing=True)
+        )
     }
-    for link in links:
+    for link in db.session.scalars(
+        select(AirtableLink)
+        .where(AirtableLink.lead_id.in_(ids))
+        .order_by(AirtableLink.lead_id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    ).all():
         unsent = link.due_at is not None
         _detach(link)
         lead = leads.get(link.lead_id)

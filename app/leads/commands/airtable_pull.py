@@ -19,6 +19,7 @@ from app.contracts.problems import Problem
 from app.kit import telemetry
 from app.kit.db import db, utcnow
 from app.kit.errors import Conflict, EmbudoError, Invalid, NotFound
+from app.kit.jobs import ring
 from app.kit.outbox import publish
 from app.leads import mapping
 from app.leads.commands.airtable_marks import AIRTABLE, make_due
@@ -82,6 +83,9 @@ def finish_pull(turn: Turn, *, since: str, full: bool, wait: timedelta, calls: i
     heal(row)
     now = utcnow()
     row.pulled_at, row.next_pull_at = now, now + wait
+    if row.webhook_pinged not in ("", turn.webhook_pinged):
+        row.next_pull_at = now  # the ping came after we had asked, so its change may not be in what we read
+        ring("leads.pull_airtable")
     row.pull_since = max(row.pull_since, since)
     if full:
         row.next_full_at = now + FULL_EVERY

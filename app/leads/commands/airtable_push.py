@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import select
@@ -11,6 +12,7 @@ from sqlalchemy import select
 from app.kit import telemetry
 from app.kit.db import db, utcnow
 from app.kit.errors import Permanent
+from app.kit.secrets import Undecryptable
 from app.leads import mapping
 from app.leads.commands.airtable_turns import Turn, heal, keep_turn, links_of, tell
 from app.leads.mapping import Mapped, differs
@@ -23,6 +25,9 @@ PLANNED = 50
 
 ROUTED = 500
 """Links without a table that are given one at a time."""
+
+LEFT_BEHIND = timedelta(minutes=5)
+"""How long a row in a table that its lead has left waits when that table's connection takes no call."""
 
 log = telemetry.get_logger("leads")
 
@@ -39,9 +44,13 @@ class Planned:
 
 @dataclass(frozen=True, kw_only=True)
 class Removal:
-    """A record to delete: in the turn's own table, or (elsewhere) in one that the lead has left."""
+    """A record to delete: in the turn's own table, or (elsewhere) in one that the lead has left.
+
+    revision: the lead's, when this was found to be all that is left to do.
+    """
 
     lead_id: str
+    revision: int
     record_id: str
     connection_id: str
     base_id: str
@@ -212,6 +221,7 @@ def _forget(link: AirtableLink, turn: Turn) -> list[Removal]:
     return [
         Removal(
             lead_id=link.lead_id,
+            revision=link.revision,
             record_id=link.record_id,
             connection_id=turn.connection_id,
             base_id=turn.base_id,
@@ -221,26 +231,64 @@ def _forget(link: AirtableLink, turn: Turn) -> list[Removal]:
 
 
 def _left_behind(link: AirtableLink) -> list[Removal]:
-    found = []
+    found: list[Removal] = []
+    is_wanted = False
     for item in link.elsewhere:
         row = db.session.get(AirtableConnection, item["connection_id"])
-        if row is not None and row.local_deletions == "delete":
-            found.append(
-                Removal(
-                    lead_id=link.lead_id,
-                    record_id=item["record_id"],
-                    connection_id=row.id,
-                    base_id=row.base_id,
-                    table_id=row.table_id,
-                    elsewhere=True,
-                    endpoint=queries.endpoint_of(row),
-                    token=queries.token_of(row),
-                )
+        if row is None or row.local_deletions != "delete":
+            continue
+        is_wanted = True
+        token = _token(row)
+        if not token:
+            _put_off(link, row.name)
+            continue
+        found.append(
+            Removal(
+                lead_id=link.lead_id,
+                revision=link.revision,
+                record_id=item["record_id"],
+                connection_id=row.id,
+                base_id=row.base_id,
+                table_id=row.table_id,
+                elsewhere=True,
+                endpoint=queries.endpoint_of(row),
+                token=token,
             )
-    if not found:
+        )
+    if not is_wanted:
         link.elsewhere = []
         _settle(link)
     return found
+
+
+def _token(row: AirtableConnection) -> str:
+    """Another connection's token, "" without one that can be read: that it tells itself, when its turn comes."""
+    try:
+        return queries.token_of(row)
+    except Undecryptable:
+        return ""
+
+
+def _put_off(link: AirtableLink, name: str) -> None:
+    """Try a row that was left behind later. name: of the connection that it belongs to."""
+    link.due_at, link.dirty_since = utcnow() + LEFT_BEHIND, None
+    link.error_code, link.last_error = "left_behind", name
+
+
+def put_off(turn: Turn, removals: Sequence[Removal], *, calls: int) -> None:
+    """Another connection's table did not let its rows be deleted: they wait, the leads that they were of do not."""
+    keep_turn(turn, calls=calls)
+    row = db.session.get(AirtableConnection, removals[0].connection_id)
+    links = {link.lead_id: link for link in _locked([item.lead_id for item in removals])}
+    for item in removals:
+        link = links.get(item.lead_id)
+        # One that was changed during the call has something to write first.
+        if link is not None and row is not None and link.revision == item.revision and _is_left(link, item):
+            _put_off(link, row.name)
+
+
+def _is_left(link: AirtableLink, item: Removal) -> bool:
+    return any(left["record_id"] == item.record_id for left in link.elsewhere)
 
 
 def note_written(turn: Turn, planned: Sequence[Planned], records: Sequence[Record], *, calls: int) -> None:

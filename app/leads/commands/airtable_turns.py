@@ -26,9 +26,12 @@ from app.leads.models import AirtableCallCount, AirtableConnection, AirtableLink
 from app.leads.providers import PENALTY_SECONDS
 from app.leads.queries import airtable as queries
 
-LEASE = timedelta(seconds=90)
-"""How long a turn lasts without a sign of life: longer than the slowest call (connect, then three times the read
-time-out), so that a slow process is not overtaken."""
+LEASE = timedelta(seconds=180)
+"""How long a turn lasts without a sign of life: longer than the slowest call, so that a slow process is not overtaken.
+
+By the adapter's limits that is some 130 s: the pace's 5 s, connect and three times the read time-out (93 s), and one
+read time-out more (30 s), because the limit of the whole is looked at only when something arrives.
+"""
 
 RETRY_SECONDS = (5, 15, 60, 300, 900)
 """How long a connection rests after the n-th failure in a row."""
@@ -68,6 +71,7 @@ class Turn:
     webhook_wanted: bool
     webhook_id: str
     webhook_cursor: int
+    webhook_pinged: str
     webhook_url: str
     webhook_expires_in: float | None
     endpoint: str | None
@@ -140,6 +144,7 @@ def _begin(row: AirtableConnection) -> Turn | None:
         webhook_wanted=row.webhook_wanted and reachable and row.direction in ("both", "in"),
         webhook_id=row.webhook_id,
         webhook_cursor=row.webhook_cursor,
+        webhook_pinged=row.webhook_pinged,
         webhook_url=f"{public}/airtable/notify/{row.id}",
         webhook_expires_in=(row.webhook_expires_at - now).total_seconds() if row.webhook_expires_at else None,
         endpoint=queries.endpoint_of(row),

@@ -7,21 +7,24 @@ One call at a time per connection for the same reason.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from rq.timeouts import BaseTimeoutException
+from sqlalchemy.exc import DBAPIError
+
 from app.kit import telemetry
 from app.kit.db import db, transaction
-from app.kit.errors import Misconfigured, Permanent, ProviderError, RateLimited
+from app.kit.errors import Misconfigured, Permanent, ProviderError, RateLimited, Unknown
 from app.kit.redis_client import RedisError, redis
 from app.kit.resilience import TokenBucket, breaker
 from app.kit.secrets import Undecryptable
 from app.leads.commands import airtable_turns as turns
-from app.leads.commands.airtable_turns import Turn
+from app.leads.commands.airtable_turns import LostTurn, Turn
 from app.leads.models import AirtableConnection
 from app.leads.providers import PENALTY_SECONDS, AirtableApi, TableInfo
 from app.leads.providers.airtable import Airtable
@@ -222,7 +225,36 @@ def _close(base_id: str, seconds: float) -> None:
         return
 
 
-def finish(calls: Calls, trouble: ProviderError | None) -> None:
+@contextmanager
+def calls_of(turn: Turn) -> Iterator[Calls]:
+    """A turn's calls; the turn ends with the block. Whatever breaks in it lets this connection rest, and no other.
+
+    Were a fault of ours to pass, the connection would be the first again at once, and those after it would wait.
+    """
+    calls = Calls(turn)
+    trouble: ProviderError | None = None
+    try:
+        yield calls
+    except ProviderError as error:
+        trouble = error
+    except (Stopped, LostTurn):
+        pass
+    except Exception as error:
+        if _ends_the_job(error):
+            raise
+        log.exception("airtable turn broke", connection_id=turn.connection_id)
+        trouble = Unknown(type(error).__name__, code="bug")
+    finally:
+        _finish(calls, trouble)
+
+
+def _ends_the_job(error: Exception) -> bool:
+    """Whether it is no fault in this turn's work: RQ's limit, or a lost connection to the database."""
+    is_lost = isinstance(error, DBAPIError) and error.connection_invalidated
+    return is_lost or isinstance(error, BaseTimeoutException)
+
+
+def _finish(calls: Calls, trouble: ProviderError | None) -> None:
     """End a turn, resting first when something was wrong."""
     calls.close()
     with transaction():

@@ -10,14 +10,14 @@ from datetime import datetime, timedelta
 
 from app.kit import telemetry
 from app.kit.db import transaction
-from app.kit.errors import Misconfigured, Permanent, ProviderError
+from app.kit.errors import Misconfigured, Permanent
 from app.kit.jobs import ring
 from app.leads.commands import airtable_gone as gone
 from app.leads.commands import airtable_pull as commands
 from app.leads.commands import airtable_turns as turns
 from app.leads.commands.airtable_pull import News
-from app.leads.commands.airtable_turns import LostTurn, Turn
-from app.leads.jobs.calls import Calls, Stopped, finish
+from app.leads.commands.airtable_turns import Turn
+from app.leads.jobs.calls import Calls, calls_of
 from app.leads.providers import WEBHOOK_DAYS, WEBHOOKS_PER_BASE, Change, Changes, Record
 from app.leads.queries import airtable as queries
 
@@ -58,9 +58,7 @@ def pull_all() -> None:
 
 def pull(turn: Turn) -> None:
     """One connection's turn."""
-    calls = Calls(turn)
-    trouble: ProviderError | None = None
-    try:
+    with calls_of(turn) as calls:
         if turn.reads:
             read_changes(turn, calls)
         elif turn.full_due:
@@ -68,12 +66,6 @@ def pull(turn: Turn) -> None:
         else:
             with transaction():
                 commands.finish_pull(turn, since="", full=False, wait=ONLY_WRITTEN, calls=0)
-    except ProviderError as error:
-        trouble = error
-    except (Stopped, LostTurn):
-        pass
-    finally:
-        finish(calls, trouble)
 
 
 def read_changes(turn: Turn, calls: Calls) -> bool:

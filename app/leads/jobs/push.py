@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
+from app.kit import telemetry
 from app.kit.db import transaction
 from app.kit.errors import Permanent, ProviderError
 from app.kit.jobs import ring
@@ -12,8 +13,8 @@ from app.leads.commands import airtable_pull
 from app.leads.commands import airtable_push as commands
 from app.leads.commands import airtable_turns as turns
 from app.leads.commands.airtable_push import Batch, Planned, Removal
-from app.leads.commands.airtable_turns import LostTurn, Turn
-from app.leads.jobs.calls import Calls, Stopped, finish
+from app.leads.commands.airtable_turns import Turn
+from app.leads.jobs.calls import Calls, calls_of
 from app.leads.jobs.pull import read_changes
 from app.leads.providers import BATCH, AirtableApi, Record
 from app.leads.providers.airtable import Airtable
@@ -29,6 +30,8 @@ GONE_RECORD = frozenset(
     {"MODEL_ID_NOT_FOUND", "ROW_DOES_NOT_EXIST", "NOT_FOUND", "INVALID_PERMISSIONS_OR_MODEL_NOT_FOUND"}
 )
 """What Airtable says of a record that is not there, once it is certain that its table is."""
+
+log = telemetry.get_logger("leads")
 
 
 def push_all() -> None:
@@ -51,22 +54,15 @@ def push_all() -> None:
 
 def push(turn: Turn, deadline: float) -> None:
     """One connection's turn."""
-    calls = Calls(turn)
-    trouble: ProviderError | None = None
-    try:
+    with calls_of(turn) as calls:
         _push(turn, calls, deadline)
-    except ProviderError as error:
-        trouble = error
-    except (Stopped, LostTurn):
-        pass
-    finally:
-        finish(calls, trouble)
 
 
 def _push(turn: Turn, calls: Calls, deadline: float) -> None:
     if _should_read(turn) and not read_changes(turn, calls):
         return
     _look(turn, calls)
+    refusing: set[str] = set()
     while time.monotonic() < deadline:
         _write_all(turn, calls, deadline)
         with transaction():
@@ -74,7 +70,7 @@ def _push(turn: Turn, calls: Calls, deadline: float) -> None:
         if batch == Batch():
             return
         for removals in _by_table(batch.removals):
-            _remove(turn, calls, removals)
+            _remove_or_put_off(turn, calls, removals, refusing)
     ring(JOB)
 
 
@@ -169,6 +165,23 @@ def _by_table(removals: Sequence[Removal]) -> list[list[Removal]]:
     return [group[start : start + BATCH] for group in found.values() for start in range(0, len(group), BATCH)]
 
 
+def _remove_or_put_off(turn: Turn, calls: Calls, removals: Sequence[Removal], refusing: set[str]) -> None:
+    """Another connection's trouble is not this turn's: its rows wait. refusing: those that had trouble in this turn."""
+    owner = removals[0].connection_id
+    if owner not in refusing:
+        try:
+            _remove(turn, calls, removals)
+        except ProviderError as error:
+            if owner == turn.connection_id:
+                raise
+            log.warning("airtable keeps a row that was left behind", connection_id=owner, code=error.code)
+            refusing.add(owner)
+        else:
+            return
+    with transaction():
+        commands.put_off(turn, removals, calls=calls.take())
+
+
 def _remove(turn: Turn, calls: Calls, removals: Sequence[Removal]) -> None:
     first = removals[0]
     api = Airtable(first.token, endpoint=first.endpoint) if first.elsewhere else calls.api
@@ -176,7 +189,7 @@ def _remove(turn: Turn, calls: Calls, removals: Sequence[Removal]) -> None:
     try:
         calls.elsewhere(first.base_id, api, lambda api: api.delete(first.base_id, first.table_id, ids))
     except Permanent as error:
-        if error.code not in GONE_RECORD:
+        if error.code not in GONE_RECORD and not first.elsewhere:
             calls.check_schema(error)
         if len(removals) > 1:
             for item in removals:

@@ -138,15 +138,13 @@ def _decimal(value: Any) -> Decimal:
 
 
 def _moment(value: Any) -> datetime:
-    if isinstance(value, datetime):
-        return value.astimezone(UTC)
-    if isinstance(value, date):
+    if isinstance(value, date) and not isinstance(value, datetime):
         return datetime(value.year, value.month, value.day, tzinfo=UTC)
     try:
-        found = datetime.fromisoformat(str(value).strip())
-    except ValueError as error:
+        found = value if isinstance(value, datetime) else datetime.fromisoformat(str(value).strip())
+        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    except (ValueError, OverflowError) as error:  # in UTC a moment may lie before the year 1 or after 9999
         raise _Unreadable from error
-    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
 
 
 def _names(value: Any) -> list[str]:

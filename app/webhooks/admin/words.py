@@ -35,6 +35,7 @@ _ERRORS = {
     "timeout": _l("It took too long."),
     "no_answer": _l("The connection ended before an answer came."),
     "url": _l("The address cannot be called."),
+    "bug": _l("A fault in our own program; the log says more."),
     "endpoint_disabled": _l("The endpoint was switched off while this waited."),
     "erased": _l("The content was erased with its lead before it left."),
 }

@@ -48,8 +48,8 @@ class Outcome:
     """What a call came to.
 
     status: of the answer, None without one. error: None when the endpoint took the message, else a code:
-    redirect | gone | http | private_address | dns | connect | tls | timeout | no_answer | url. retry_after: seconds the
-    endpoint asked us to wait. answer: the beginning of what it said.
+    redirect | gone | http | private_address | dns | connect | tls | timeout | no_answer | url | bug (ours).
+    retry_after: seconds the endpoint asked us to wait. answer: the beginning of what it said.
     """
 
     status: int | None = None

@@ -57,6 +57,7 @@ def test_a_value_becomes_the_cell_its_column_takes(field: str, kind: str, value:
         ("custom.seats", "number", "NaN"),
         ("custom.seats", "number", True),
         ("custom.day", "date", "some day"),
+        ("custom.day", "dateTime", "0001-01-01T00:00:00+09:00"),  # the year before the first
         ("notes", "multilineText", "x" * 100_001),
     ],
 )
@@ -118,7 +119,13 @@ def test_a_formula_that_failed_says_nothing(cell: Any) -> None:
 
 @pytest.mark.parametrize(
     ("field", "cell"),
-    [("amount", "a lot"), ("next_contact_on", "tomorrow"), ("amount", [1, 2]), ("name", {"id": "usr"})],
+    [
+        ("amount", "a lot"),
+        ("next_contact_on", "tomorrow"),
+        ("next_contact_on", "0001-01-01T00:00:00+09:00"),
+        ("amount", [1, 2]),
+        ("name", {"id": "usr"}),
+    ],
 )
 def test_a_cell_that_is_none_for_the_field_is_told_and_changes_nothing(field: str, cell: Any) -> None:
     values, problems = mapping.from_airtable({"fld1": cell}, [pair(field, "formula")])

@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from flask import Flask
+from rq.timeouts import JobTimeoutException
+from sqlalchemy import text
 
 from app.kit import jobs
 from app.kit.auth import SYSTEM
-from app.kit.db import db, transaction
+from app.kit.db import db, transaction, utcnow
 from app.kit.errors import Conflict, Invalid
 from app.kit.resilience import TokenBucket
 from app.leads import commands
+from app.leads.admin.airtable_words import explain
 from app.leads.commands import airtable_settings as settings
-from app.leads.jobs import PUSH_JOB, calls
+from app.leads.commands.airtable_turns import take_turn
+from app.leads.jobs import PULL_JOB, PUSH_JOB, calls
 from app.leads.mapping import Condition
+from app.leads.models import AirtableConnection, AirtableLink, Lead
 from app.leads.providers.fake import StandIn
 from app.leads.providers.fake.store import DEMO_COLUMNS
 from tests.leads.airtable.conftest import (
     TABLE,
+    TOKEN,
     AirtableServer,
     Clock,
     Table,
@@ -30,8 +37,9 @@ from tests.leads.airtable.conftest import (
     link,
     pull,
     push,
+    wake,
 )
-from tests.leads.people import keep
+from tests.leads.people import keep, living
 
 OTHER_BASE, OTHER_TABLE = "appOther000000000", "tblOther000000000"
 
@@ -79,6 +87,72 @@ def test_a_lead_that_belongs_elsewhere_moves_and_its_old_row_goes_by_policy(
     assert (found.connection_id, found.elsewhere, found.due_at) == (other, [], None)
 
 
+@pytest.fixture
+def moving(two: tuple[str, str]) -> list[Lead]:
+    """Leads on their way from the first table, where their rows are to be deleted, into the other."""
+    first, other = two
+    leads = [keep(name=f"Growing {number}", email=f"g{number}@example.com", amount="10") for number in "12"]
+    push()
+    with transaction():
+        settings.pause(other)
+        settings.change_connection(first, {"local_deletions": "delete"})
+        for lead in leads:
+            commands.change_lead(lead.id, {"amount": "2000"}, by=SYSTEM)
+    push()
+    with transaction():
+        settings.start(other)
+    return leads
+
+
+@pytest.mark.parametrize("token", [{"token": "patRevoked"}, None])
+def test_a_row_left_in_a_table_that_takes_no_call_waits_and_holds_up_no_other(
+    two: tuple[str, str], moving: list[Lead], table: Table, token: dict[str, str] | None
+) -> None:
+    first, other = two
+    with transaction() as session:
+        session.get(AirtableConnection, first).token = token
+    push()
+    assert connection(other).error_code is None
+    for lead in moving:
+        found = link(lead.id)
+        assert found is not None and found.due_at is not None
+        assert found.due_at > utcnow() + timedelta(seconds=200)
+        assert "First" in explain(found.error_code, found.last_error)
+
+    keep(name="Big", email="big@example.com", amount="5000")
+    push()
+    assert {row["name"] for row in table.rows(OTHER_TABLE)} == {"Growing 1", "Growing 2", "Big"}
+    assert len(table.rows()) == 2
+
+    with transaction() as session:
+        session.get(AirtableConnection, first).token = {"token": TOKEN}
+    wake()
+    push()
+    assert table.rows() == []
+    for lead in moving:
+        found = link(lead.id)
+        assert found is not None
+        assert (found.elsewhere, found.due_at, found.error_code) == ([], None, None)
+
+
+def test_a_row_left_in_a_table_whose_token_cannot_be_read_holds_up_no_other(
+    two: tuple[str, str], moving: list[Lead], table: Table
+) -> None:
+    with transaction() as session:
+        session.execute(
+            text("UPDATE leads_airtable_connection SET token = :sealed WHERE name = 'First'"),
+            {"sealed": b"sealed with another SECRET_KEY"},
+            bind_arguments={"mapper": AirtableConnection.__mapper__},
+        )
+    push()
+    keep(name="Big", email="big@example.com", amount="5000")
+    push()
+    assert {row["name"] for row in table.rows(OTHER_TABLE)} == {"Growing 1", "Growing 2", "Big"}
+    found = link(moving[0].id)
+    assert found is not None and found.error_code == "left_behind"
+    assert connection(two[1]).error_code is None
+
+
 def test_the_row_that_a_lead_left_behind_does_not_pull_it_back(two: tuple[str, str], table: Table) -> None:
     lead = keep(name="Growing", amount="10")
     push()
@@ -110,6 +184,66 @@ def test_one_bases_trouble_is_not_the_others(two: tuple[str, str], table: Table,
     assert [row["name"] for row in table.rows()] == ["Small"]
     assert connection(two[1]).error_code == "base_gone"
     assert connection(two[0]).state == "active"
+
+
+def test_a_fault_of_ours_in_reading_one_table_rests_it_says_so_and_lets_the_others_be_read(
+    two: tuple[str, str], table: Table
+) -> None:
+    first, other = two
+    keep(name="Big", amount="5000")
+    push()
+    pull()
+    table.edit(table.rows(OTHER_TABLE)[0]["record"], table=OTHER_TABLE, company="Smith Ltd")
+    with transaction() as session:
+        # What no code of ours should leave there, and what it stumbles over.
+        session.get(AirtableConnection, first).pull_since = "no moment"
+        session.get(AirtableConnection, first).next_pull_at = utcnow() - timedelta(hours=1)
+        session.get(AirtableConnection, other).next_pull_at = utcnow()
+    jobs.run(PULL_JOB)
+    assert living()[0].company == "Smith Ltd"
+    rests(first)
+    assert connection(other).error_code is None
+
+
+def test_a_fault_of_ours_in_writing_one_table_rests_it_says_so_and_lets_the_others_be_written(
+    two: tuple[str, str], table: Table
+) -> None:
+    first, other = two
+    small = keep(name="Small", amount="10")
+    big = keep(name="Big", email="big@example.com", amount="5000")
+    push()
+    with transaction() as session:
+        commands.change_lead(small.id, {"name": "Smaller"}, by=SYSTEM)
+        commands.change_lead(big.id, {"name": "Bigger"}, by=SYSTEM)
+        session.get(AirtableLink, small.id).shadow = {"name": None}
+        session.get(AirtableConnection, first).pushed_at = utcnow() - timedelta(hours=1)
+    push()
+    assert [row["name"] for row in table.rows(OTHER_TABLE)] == ["Bigger"]
+    rests(first)
+    found = link(small.id)
+    assert found is not None and found.due_at is not None
+    assert connection(other).error_code is None
+
+
+def test_a_job_that_takes_too_long_ends_its_turn_and_is_no_fault_of_the_connection(
+    connect: Callable[..., str],
+) -> None:
+    connection_id = connect()
+    with transaction():
+        turn = take_turn("pull")
+    assert turn is not None
+    with pytest.raises(JobTimeoutException), calls.calls_of(turn):
+        raise JobTimeoutException
+    row = connection(connection_id)
+    assert (row.error_code, row.held_until, row.claimed_until) == (None, None, None)
+
+
+def rests(connection_id: str) -> None:
+    """The connection waits for another try of itself, and tells why."""
+    row = connection(connection_id)
+    assert (row.state, row.error_code, row.failures, row.claimed_until) == ("active", "bug", 1, None)
+    assert row.held_until is not None and row.held_until > utcnow()
+    assert "nuestro propio programa" in explain(row.error_code, row.last_error)
 
 
 def test_wrong_rules_are_refused_with_every_problem(two: tuple[str, str]) -> None:

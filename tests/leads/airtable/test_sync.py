@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from flask import Flask
+from sqlalchemy import Engine, select, text
 
-from app.kit import jobs
+from app.kit import http, jobs
 from app.kit.auth import SYSTEM
 from app.kit.db import db, transaction
 from app.leads import commands
 from app.leads.commands import airtable_settings as settings
-from app.leads.jobs import PUSH_JOB
+from app.leads.commands.airtable_turns import LEASE
+from app.leads.jobs import PUSH_JOB, calls
 from app.leads.models import AirtableConflict, AirtableLink, Lead
+from app.leads.providers import airtable
 from app.leads.queries import airtable as queries
 from tests.fakes.loopback import Drop, Stall
 from tests.leads.airtable.conftest import (
@@ -31,6 +35,7 @@ from tests.leads.airtable.conftest import (
     wake,
 )
 from tests.leads.people import ANN, keep, living, published, timeline
+from tests.ops.waiting import wait_for
 
 Connect = Callable[..., str]
 
@@ -443,6 +448,46 @@ def test_many_deletions_at_once_stop_and_ask(connect: Connect, table: Table) -> 
     assert len(table.rows()) == 25 and len(living()) == 25
 
 
+def test_who_edits_a_lead_while_its_row_is_found_gone_is_not_refused_and_the_edit_keeps_the_lead(
+    app: Flask, connect: Connect, table: Table
+) -> None:
+    lead = keep()
+    connect(remote_deletions="delete")
+    push()
+    table.remove(table.rows()[0]["record"])
+    failures: list[BaseException] = []
+
+    def read() -> None:
+        try:
+            with app.app_context():
+                pull(full=True)
+        except BaseException as error:
+            failures.append(error)
+
+    reading = threading.Thread(target=read)
+    with transaction() as session:
+        engine = session.get_bind(mapper=Lead.__mapper__)
+        session.get(Lead, lead.id, with_for_update=True)
+        reading.start()
+        if engine.dialect.name == "postgresql":  # SQLite lets nobody else begin
+            wait_for(lambda: somebody_waits(engine), "the reading waits for the lead")
+        commands.change_lead(lead.id, {"company": "Smith Ltd"}, by=SYSTEM)
+    reading.join()
+    assert failures == []
+    assert [person.company for person in living()] == ["Smith Ltd"]
+    push()
+    assert [row["company"] for row in table.rows()] == ["Smith Ltd"]
+
+
+def somebody_waits(engine: Engine) -> bool:
+    """Whether another connection to this PostgreSQL database waits for a lock."""
+    question = text(
+        "SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    with engine.connect() as asking:
+        return bool(asking.scalar(question))
+
+
 def test_an_answer_that_was_lost_is_found_and_nothing_is_doubled(
     connect: Connect, table: Table, server: AirtableServer
 ) -> None:
@@ -623,7 +668,7 @@ def test_who_died_between_call_and_record_leaves_nothing_doubled(
 
     with monkeypatch.context() as patch:
         patch.setattr(airtable_push, "note_written", die)
-        patch.setattr("app.leads.jobs.push.finish", lambda *_: None)
+        patch.setattr("app.leads.jobs.calls._finish", lambda *_: None)
         try:
             push()
         except Killed:
@@ -638,6 +683,14 @@ def test_who_died_between_call_and_record_leaves_nothing_doubled(
     assert [row["id"] for row in table.rows()] == [lead.id]
     found = link(lead.id)
     assert found is not None and found.status == "synced"
+
+
+def test_a_turn_outlasts_its_slowest_call() -> None:
+    """Else another process would take the table over while the first still waits for its answer."""
+    wait = calls.LONGEST_WAIT + 1 / calls.RATE
+    whole_answer = airtable.CONNECT_SECONDS + airtable.READ_SECONDS * http.TOTAL_FACTOR
+    last_silence = airtable.READ_SECONDS  # the limit of the whole is looked at when something arrives
+    assert LEASE.total_seconds() > wait + whole_answer + last_silence
 
 
 def test_calls_of_the_month_are_counted(connect: Connect, server: AirtableServer) -> None:

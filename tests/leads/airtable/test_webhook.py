@@ -21,7 +21,7 @@ from app.leads.commands import airtable_settings as settings
 from app.leads.jobs import PULL_JOB
 from app.leads.models import AirtableConnection
 from app.leads.providers import MAC_HEADER, mac
-from app.leads.providers.fake import LEADS_BASE
+from app.leads.providers.fake import LEADS_BASE, Ask, StandIn
 from app.leads.queries import airtable as queries
 from tests.fakes.loopback import Drop
 from tests.leads.airtable.conftest import COLUMN, AirtableServer, Clock, Table, connection, pull, push
@@ -163,6 +163,45 @@ def test_a_replayed_ping_rings_nobody(
     assert deliver(client, pings).status_code == 204
     assert connection(connection_id).next_pull_at == after
     assert redis().lrange("embudo:nudges:leads", 0, -1) == []
+
+
+def test_a_ping_while_the_table_is_read_is_followed_by_another_reading(
+    hooked: Callable[..., str],
+    client: FlaskClient,
+    table: Table,
+    pings: list[Any],
+    stand_in: StandIn,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What was edited after Airtable had told us the changes must not wait for the hourly reading."""
+    keep()
+    hooked()
+    push()
+    drain_now()
+    pull()
+    record = table.rows()[0]["record"]
+    table.edit(record, company="First Ltd")
+    deliver(client, pings)
+    answer, statuses = stand_in.handle, []
+
+    def edited_meanwhile(ask: Ask) -> Any:
+        answered = answer(ask)
+        if ask.path.endswith("/payloads") and not statuses:
+            table.edit(record, company="Second Ltd")
+            with client.application.app_context():  # in the server's own thread
+                statuses.append(deliver(client, pings).status_code)
+        return answered
+
+    monkeypatch.setattr(stand_in, "handle", edited_meanwhile)
+    redis().flushdb()
+    drain_now()
+    assert statuses == [204]
+    assert living()[0].company == "First Ltd"
+    assert queries.pull_is_due()
+    assert redis().lrange("embudo:nudges:leads", 0, 0) == [b"job:leads.pull_airtable"]
+    drain_now()
+    assert living()[0].company == "Second Ltd"
+    assert not queries.pull_is_due()
 
 
 def test_a_gap_in_the_payloads_means_reading_everything(
