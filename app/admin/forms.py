@@ -7,6 +7,7 @@ from typing import Any
 
 from flask_appbuilder.fields import QuerySelectField, QuerySelectMultipleField
 from flask_babel import gettext
+from wtforms import StringField
 from wtforms.fields.choices import SelectChoice
 
 from app.admin.interface import SafeInterface
@@ -18,7 +19,7 @@ def values_of(form: Any, columns: Iterable[str], interface: SafeInterface) -> di
     """The form's values under the names that commands know.
 
     A many-to-one relation becomes the key under the name of its column (stage → stage_id), a many-to-many the
-    list of keys; empty text becomes None where the column may be empty.
+    list of keys; empty text, sent or not, becomes None where the column may be empty.
     """
     values: dict[str, Any] = {}
     for name in columns:
@@ -30,7 +31,9 @@ def values_of(form: Any, columns: Iterable[str], interface: SafeInterface) -> di
         elif isinstance(field, QuerySelectField):
             related = interface.get_related_interface(name)
             values[interface.get_relation_fk(name).key] = None if data is None else related.get_pk_value(data)
-        elif isinstance(data, str) and not data.strip():
+        elif (data is None and isinstance(field, StringField)) or (
+            isinstance(data, str) and not data.strip()
+        ):
             values[name] = None if interface.is_nullable(name) or name not in interface.list_columns else ""
         else:
             values[name] = data

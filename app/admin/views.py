@@ -266,21 +266,27 @@ class SafeView(Screen, ModelView):  # type: ignore[misc]
     @expose("/action/<string:name>/<pk>", methods=["POST"])
     def action(self, name: str, pk: str) -> Any:
         """Run an action on one row."""
-        return self._act(name, [self.find(pk)])
+        item = self._permitted_action(name)
+        return self._act(item, [self.find(pk)])
 
     @expose("/action_post", methods=["POST"])
     def action_post(self) -> Any:
         """Run an action on the rows ticked in the list."""
+        item = self._permitted_action(request.form.get("action", ""))
         keys = request.form.getlist("rowid")[:ACTION_LIMIT]
         rows = [self.datamodel.get(key, self.base_filters_now()) for key in keys]
-        return self._act(request.form.get("action", ""), [row for row in rows if row is not None])
+        return self._act(item, [row for row in rows if row is not None])
 
-    def _act(self, name: str, rows: Any) -> Any:
+    def _permitted_action(self, name: str) -> Any:
+        """Asked before any row is: who may not act must not learn which rows there are."""
         item = self.actions.get(name)
         if item is None:
             abort(404)
         if not self._may_act(item):
             abort(403)
+        return item
+
+    def _act(self, item: Any, rows: Any) -> Any:
         answer = item.func(rows) if rows else None
         return answer if isinstance(answer, Response) else redirect(self._after(rows))
 

@@ -15,6 +15,7 @@ from werkzeug.serving import make_server
 from app.kit.auth import SYSTEM
 from app.kit.db import db, transaction
 from app.leads import commands
+from app.leads.commands import airtable_settings
 from app.leads.models import AirtableConflict, AirtableConnection
 from app.leads.queries import airtable as queries
 from app.leads.queries.airtable_stand_in import FILE
@@ -158,6 +159,19 @@ def test_the_token_is_never_shown_and_only_stored_encrypted(
         assert TOKEN.encode() not in bytes(
             raw.exec_driver_sql("SELECT token FROM leads_airtable_connection").scalar()
         )
+
+
+@pytest.mark.parametrize("minutes", ["", "soon", "0", "1441", "9" * 30, "9" * 5000])
+def test_minutes_that_cannot_be_are_refused_in_the_form(
+    admin: FlaskClient, connect: Callable[..., str], minutes: str
+) -> None:
+    connection_id = connect()
+    row = connection(connection_id)
+    before = row.poll_minutes
+    form = {name: getattr(row, name) for name in ("name", *airtable_settings.CHOICES)}
+    answer = post(admin, f"/admin/airtable/setup/settings/{connection_id}", **form, poll_minutes=minutes)
+    assert answer.status_code == 422 and "1440" in answer.text
+    assert connection(connection_id).poll_minutes == before
 
 
 def test_buttons_pause_resume_compare_and_write_one_lead(
