@@ -18,12 +18,11 @@ from flask_appbuilder.security.decorators import has_access, permission_name
 from flask_babel import gettext
 from flask_babel import lazy_gettext as _l
 from werkzeug.wrappers import Response
-from wtforms import DateTimeField, SelectField, validators
-from wtforms.fields.core import UnboundField
+from wtforms import SelectField, validators
 
 from app.admin.cells import Choices, badge, label_of, shown
 from app.admin.filters import IsNull, OwnOnly
-from app.admin.forms import changes_of, options, place, say, values_of
+from app.admin.forms import changes_of, mend, options, place, say, values_of
 from app.admin.interface import CommandInterface
 from app.admin.listing import Listing
 from app.admin.menu import MenuEntry, may_open
@@ -166,9 +165,7 @@ class SafeView(Screen, ModelView):  # type: ignore[misc]
     def _init_forms(self) -> None:
         super()._init_forms()
         for form in (self.add_form, self.edit_form):
-            for field in vars(form).values():
-                if isinstance(field, UnboundField) and field.field_class is DateTimeField:
-                    field.kwargs["format"] = ["%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M:%S"]
+            mend(form)
 
     def choices_of(self, name: str) -> Choices:
         """The fixed values of a column, or nothing."""

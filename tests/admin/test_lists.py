@@ -179,6 +179,17 @@ def test_every_problem_of_a_form_stands_beside_its_field_and_nothing_is_stored(
     assert db.session.scalar(select(func.count()).select_from(User)) == 1
 
 
+def test_a_taken_name_is_told_in_the_language_of_each_reader(app: Flask, admin: FlaskClient) -> None:
+    for path, field, name in (("/users/add", "username", "admin"), ("/roles/add", "name", "seller")):
+        for language, words_ in (("en", "Already exists."), ("es", "Ya existe."), ("en", "Already exists.")):
+            answer = send(admin, path, {field: name}, headers={"Accept-Language": language})
+            assert answer.status_code == 422
+            assert words_ in answer.text.partition(f'id="{field}-errors"')[2].partition("</")[0], (
+                path,
+                language,
+            )
+
+
 def test_a_checkbox_can_be_unticked(app: Flask, admin: FlaskClient, make_user: Callable[..., Any]) -> None:
     user = make_user("seller", "berta")
     key, role = user.id, user.roles[0].id
