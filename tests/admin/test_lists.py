@@ -190,6 +190,62 @@ def test_a_taken_name_is_told_in_the_language_of_each_reader(app: Flask, admin: 
             )
 
 
+ALIKE = [
+    "SELLER",
+    "seller ",
+    " seller",
+    "ｓｅｌｌｅｒ",
+    "seller\u00a0",
+    "sel\u200bler",
+    "seller\ufe0f",
+    "\u3164seller",
+]
+
+
+@pytest.mark.parametrize("name", ALIKE)
+def test_nobody_gets_a_name_that_looks_like_another_s(
+    admin: FlaskClient, make_user: Callable[..., Any], name: str
+) -> None:
+    make_user("seller")
+    key = make_user("viewer").id
+    role = db.session.scalar(select(Role.id).where(Role.name == "viewer"))
+    form = {"username": name, "email": "x@example.com", "first_name": "X", "roles": str(role), "active": "y"}
+    before = set(db.session.scalars(select(User.username)))
+    added = send(admin, "/users/add", {**form, "password": PASSWORD, "conf_password": PASSWORD})
+    changed = send(admin, f"/users/edit/{key}", form)
+    for answer in (added, changed):
+        assert answer.status_code == 422 and 'id="username-errors"' in answer.text
+    look_again()
+    assert set(db.session.scalars(select(User.username))) == before
+
+
+@pytest.mark.parametrize("name", ALIKE)
+def test_no_role_gets_a_name_that_looks_like_another_s(admin: FlaskClient, name: str) -> None:
+    before = set(db.session.scalars(select(Role.name)))
+    answer = send(admin, "/roles/add", {"name": name})
+    assert answer.status_code == 422 and 'id="name-errors"' in answer.text
+    assert send(admin, "/roles/add", {"name": "Own"}).status_code == 302
+    look_again()
+    own = db.session.scalar(select(Role.id).where(Role.name == "Own"))
+    assert send(admin, f"/roles/edit/{own}", {"name": name}).status_code == 422
+    assert send(admin, f"/roles/edit/{own}", {"name": "OWN"}).status_code == 302, (
+        "its own name otherwise written"
+    )
+    look_again()
+    assert set(db.session.scalars(select(Role.name))) == before | {"OWN"}
+
+
+def test_a_name_is_kept_in_one_way_of_writing_it(admin: FlaskClient) -> None:
+    for name, kept in ((" Zoe\u0308  Ruiz ", "Zo\u00eb Ruiz"), ("ÁNGEL", "ÁNGEL")):
+        assert send(admin, "/roles/add", {"name": name}).status_code == 302
+        look_again()
+        assert db.session.scalar(select(Role.id).where(Role.name == kept)) is not None
+    assert send(admin, "/roles/add", {"name": "ángel"}).status_code == 422, (
+        "also where the database knows ASCII only"
+    )
+    assert send(admin, "/roles/add", {"name": "\ufdfa" * 10}).status_code == 422, "longer than it was typed"
+
+
 def test_a_checkbox_can_be_unticked(app: Flask, admin: FlaskClient, make_user: Callable[..., Any]) -> None:
     user = make_user("seller", "berta")
     key, role = user.id, user.roles[0].id
