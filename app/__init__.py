@@ -7,6 +7,7 @@ from typing import Any
 
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
+from werkzeug.routing import IntegerConverter
 
 from app import services
 from app.kit import cli, db, health, jobs, lanes, metrics, remote, requests_in, telemetry, transport
@@ -29,6 +30,12 @@ class _Application(Flask):
         return func
 
 
+class _Number(IntegerConverter):
+    """A number in an address. A longer one than any column holds is no address of ours, and no error either."""
+
+    regex = r"\d{1,9}"
+
+
 def create_app(config: Config | None = None, *, role: str = "web") -> Flask:
     """Build the product as this process serves it.
 
@@ -39,6 +46,7 @@ def create_app(config: Config | None = None, *, role: str = "web") -> Flask:
     config = config or Config.from_env()
     served = services.chosen(config.services)
     app = _Application(__name__, instance_path=str(config.instance_dir), static_folder=None)
+    app.url_map.converters["int"] = _Number
     app.config.from_mapping(config.to_flask())
     app.config["REDIS_URL"] = config.redis_url or f"unix://{socket_path(config.instance_dir)}"
     app.config["SQLALCHEMY_ENGINE_OPTIONS"] = _engine_options(config, role)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from typing import Any
 
 from flask_appbuilder.security.sqla.models import PermissionView, Role, User
 from flask_login import current_user
-from sqlalchemy import func, select
+from sqlalchemy import select
 from werkzeug.security import generate_password_hash
 
 from app.contracts.problems import Problem, problem
@@ -23,6 +25,15 @@ PRODUCT_ROLES = ("Admin", "manager", "seller", "viewer")
 """Roles that set-up writes anew at every release, so changes by hand would be lost."""
 
 
+NAME_LENGTH = 64
+"""Longest name of a user or a role: what FAB's columns hold."""
+
+_UNSEEN = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\U000e0100-\U000e01ef]"
+)
+"""Characters that nobody sees although Python calls them printable: fillers, joiners, variation selectors."""
+
+
 def check_password(password: str, *, near: str = "") -> list[Problem]:
     """What is wrong with a new password; `near` is what it must not simply repeat (the username)."""
     if len(password) < PASSWORD_LENGTH:
@@ -35,17 +46,46 @@ def check_password(password: str, *, near: str = "") -> list[Problem]:
     return []
 
 
-def _check_unique(values: dict[str, Any], but: int | None = None) -> list[Problem]:
+def _tidy(name: str) -> str:
+    """The name as it is kept: in one way of writing it, without blanks around it or in a row."""
+    return " ".join(unicodedata.normalize("NFKC", name).split())
+
+
+def _is_taken(text: str, column: Any, key: Any, but: int | None) -> bool:
+    """Whether another row looks the same. Not asked of the database: SQLite knows the case of ASCII only."""
+    rows = db.session.execute(select(key, column))
+    return any(_tidy(other).casefold() == _tidy(text).casefold() for id_, other in rows if id_ != but)
+
+
+def _check_name(name: str, where: str) -> list[Problem]:
+    """What is wrong with a tidy name by itself: one that only looks like another's would be taken for theirs."""
+    if len(name) > NAME_LENGTH:
+        return [problem(where, "too_long", "At most %(limit)s characters.", limit=NAME_LENGTH)]
+    if not name.isprintable() or _UNSEEN.search(name):
+        return [problem(where, "unseen", "It holds characters that nobody sees.")]
+    return []
+
+
+def _check_user(values: dict[str, Any], but: int | None = None) -> list[Problem]:
+    """Tidies the username in place; what is wrong with it and with the address."""
     problems = []
+    if values.get("username"):
+        values["username"] = _tidy(values["username"])
+        problems += _check_name(values["username"], "/username")
     for name in ("username", "email"):
-        if not values.get(name):
-            continue
-        taken = select(User.id).where(func.lower(getattr(User, name)) == values[name].lower())
-        if but is not None:
-            taken = taken.where(User.id != but)
-        if db.session.execute(taken).first():
+        if values.get(name) and _is_taken(values[name], getattr(User, name), User.id, but):
             problems.append(problem(f"/{name}", "taken", "Somebody else has this already."))
     return problems
+
+
+def _role_name(text: str, but: int | None = None) -> str:
+    """The name as it is kept; raises Invalid, and Conflict when another role looks the same."""
+    name = _tidy(text)
+    if problems := _check_name(name, "/name"):
+        raise Invalid(problems)
+    if _is_taken(name, Role.name, Role.id, but):
+        raise Conflict(problem("/name", "taken", "There is a role with this name already."))
+    return name
 
 
 def _roles(keys: list[int]) -> list[Role]:
@@ -57,7 +97,8 @@ def add_user(values: dict[str, Any]) -> User:
     values = dict(values)
     password, keys = values.pop("password") or "", values.pop("roles")
     values.pop("conf_password", None)
-    problems = check_password(password, near=values.get("username") or "") + _check_unique(values)
+    problems = _check_user(values)
+    problems += check_password(password, near=values.get("username") or "")
     roles = _roles(keys)
     if not roles:
         problems.append(problem("/roles", "required", "Choose at least one role."))
@@ -74,7 +115,7 @@ def change_user(user_id: int, changes: dict[str, Any]) -> None:
     user = db.session.get(User, user_id)
     if user is None:
         raise NotFound("user", user_id)
-    problems = _check_unique(changes, but=user_id)
+    problems = _check_user(changes, but=user_id)
     roles = _roles(changes.pop("roles")) if "roles" in changes else list(user.roles)
     if not roles:
         problems.append(problem("/roles", "required", "Choose at least one role."))
@@ -126,22 +167,18 @@ def set_password(user_id: int, password: str) -> None:
 
 
 def add_role(values: dict[str, Any]) -> Role:
-    """Add a role of one's own; raises Conflict when the name is taken."""
-    if db.session.execute(select(Role.id).where(Role.name == values["name"])).first():
-        raise Conflict(problem("/name", "taken", "There is a role with this name already."))
-    role = Role(name=values["name"], permissions=_permissions(values["permissions"]))
+    """Add a role of one's own; raises Invalid for a name that cannot be, Conflict when it is taken."""
+    role = Role(name=_role_name(values["name"]), permissions=_permissions(values["permissions"]))
     db.session.add(role)
     db.session.flush()
     return role
 
 
 def change_role(role_id: int, changes: dict[str, Any]) -> None:
-    """Change a role of one's own; raises NotFound, and Conflict for a role of the product."""
+    """Change a role of one's own; raises NotFound, Invalid, and Conflict for a role of the product."""
     role = _own_role(role_id)
-    name = changes.get("name", role.name)
-    if db.session.execute(select(Role.id).where(Role.name == name, Role.id != role_id)).first():
-        raise Conflict(problem("/name", "taken", "There is a role with this name already."))
-    role.name = name
+    if "name" in changes:
+        role.name = _role_name(changes["name"], but=role_id)
     if "permissions" in changes:
         role.permissions = _permissions(changes["permissions"])
 

@@ -6,8 +6,12 @@ from collections.abc import Iterable
 from typing import Any
 
 from flask_appbuilder.fields import QuerySelectField, QuerySelectMultipleField
+from flask_appbuilder.validators import Unique
 from flask_babel import gettext
+from flask_babel import lazy_gettext as _l
+from wtforms import DateTimeField, StringField
 from wtforms.fields.choices import SelectChoice
+from wtforms.fields.core import UnboundField
 
 from app.admin.interface import SafeInterface
 from app.contracts.problems import Problem
@@ -18,7 +22,7 @@ def values_of(form: Any, columns: Iterable[str], interface: SafeInterface) -> di
     """The form's values under the names that commands know.
 
     A many-to-one relation becomes the key under the name of its column (stage → stage_id), a many-to-many the
-    list of keys; empty text becomes None where the column may be empty.
+    list of keys; empty text, sent or not, becomes None where the column may be empty.
     """
     values: dict[str, Any] = {}
     for name in columns:
@@ -30,7 +34,9 @@ def values_of(form: Any, columns: Iterable[str], interface: SafeInterface) -> di
         elif isinstance(field, QuerySelectField):
             related = interface.get_related_interface(name)
             values[interface.get_relation_fk(name).key] = None if data is None else related.get_pk_value(data)
-        elif isinstance(data, str) and not data.strip():
+        elif (data is None and isinstance(field, StringField)) or (
+            isinstance(data, str) and not data.strip()
+        ):
             values[name] = None if interface.is_nullable(name) or name not in interface.list_columns else ""
         else:
             values[name] = data
@@ -51,6 +57,18 @@ def changes_of(values: dict[str, Any], row: Any, interface: SafeInterface) -> di
         return bool(stored != value)
 
     return {name: value for name, value in values.items() if differs(name, value)}
+
+
+def mend(form: type[Any]) -> None:
+    """What FAB generates, without its faults: times as browsers send them, a sentence in the reader's language."""
+    for field in vars(form).values():
+        if not isinstance(field, UnboundField):
+            continue
+        if field.field_class is DateTimeField:
+            field.kwargs["format"] = ["%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M:%S"]
+        for check in field.kwargs.get("validators", ()):
+            if isinstance(check, Unique):  # it would keep the sentence in the language of its first reader
+                check.message = _l("Already exists.")
 
 
 def options(pairs: Iterable[tuple[Any, Any]]) -> list[SelectChoice]:

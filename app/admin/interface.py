@@ -97,7 +97,7 @@ class SafeInterface(SQLAInterface):  # type: ignore[misc]
             if self.is_uuid(key):
                 id = as_uuid(id)  # noqa: A001
             elif self.is_integer(key):
-                id = int(id) if str(id).isdecimal() and int(id) <= KEY_LIMIT else None  # noqa: A001
+                id = as_key(id)  # noqa: A001
             elif "\x00" in str(id):  # PostgreSQL refuses it in any text
                 id = None  # noqa: A001
             if id is None:
@@ -154,6 +154,15 @@ class CommandInterface(SafeInterface):
             raise LookupError(f"{self.obj.__name__} has no command to {what}")
         with transaction():
             return command(*args)
+
+
+def as_key(text: Any) -> int | None:
+    """The integer key, or None when the text is none, however long it is: int() refuses 4300 digits."""
+    digits = str(text)
+    if not digits.isdecimal() or len(digits) > len(str(KEY_LIMIT)):
+        return None
+    key = int(digits)
+    return key if key <= KEY_LIMIT else None
 
 
 def as_uuid(text: Any) -> str | None:

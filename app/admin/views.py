@@ -18,12 +18,11 @@ from flask_appbuilder.security.decorators import has_access, permission_name
 from flask_babel import gettext
 from flask_babel import lazy_gettext as _l
 from werkzeug.wrappers import Response
-from wtforms import DateTimeField, SelectField, validators
-from wtforms.fields.core import UnboundField
+from wtforms import SelectField, validators
 
 from app.admin.cells import Choices, badge, label_of, shown
 from app.admin.filters import IsNull, OwnOnly
-from app.admin.forms import changes_of, options, place, say, values_of
+from app.admin.forms import changes_of, mend, options, place, say, values_of
 from app.admin.interface import CommandInterface
 from app.admin.listing import Listing
 from app.admin.menu import MenuEntry, may_open
@@ -166,9 +165,7 @@ class SafeView(Screen, ModelView):  # type: ignore[misc]
     def _init_forms(self) -> None:
         super()._init_forms()
         for form in (self.add_form, self.edit_form):
-            for field in vars(form).values():
-                if isinstance(field, UnboundField) and field.field_class is DateTimeField:
-                    field.kwargs["format"] = ["%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M:%S"]
+            mend(form)
 
     def choices_of(self, name: str) -> Choices:
         """The fixed values of a column, or nothing."""
@@ -266,21 +263,27 @@ class SafeView(Screen, ModelView):  # type: ignore[misc]
     @expose("/action/<string:name>/<pk>", methods=["POST"])
     def action(self, name: str, pk: str) -> Any:
         """Run an action on one row."""
-        return self._act(name, [self.find(pk)])
+        item = self._permitted_action(name)
+        return self._act(item, [self.find(pk)])
 
     @expose("/action_post", methods=["POST"])
     def action_post(self) -> Any:
         """Run an action on the rows ticked in the list."""
+        item = self._permitted_action(request.form.get("action", ""))
         keys = request.form.getlist("rowid")[:ACTION_LIMIT]
         rows = [self.datamodel.get(key, self.base_filters_now()) for key in keys]
-        return self._act(request.form.get("action", ""), [row for row in rows if row is not None])
+        return self._act(item, [row for row in rows if row is not None])
 
-    def _act(self, name: str, rows: Any) -> Any:
+    def _permitted_action(self, name: str) -> Any:
+        """Asked before any row is: who may not act must not learn which rows there are."""
         item = self.actions.get(name)
         if item is None:
             abort(404)
         if not self._may_act(item):
             abort(403)
+        return item
+
+    def _act(self, item: Any, rows: Any) -> Any:
         answer = item.func(rows) if rows else None
         return answer if isinstance(answer, Response) else redirect(self._after(rows))
 

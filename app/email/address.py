@@ -39,10 +39,7 @@ def parse_address(text: object, where: str = "/to") -> Address | Problem:
         return problem(where, "missing", "An e-mail address is needed.")
     try:
         found = validate_email(text.strip(), check_deliverability=False, strict=True, allow_smtputf8=False)
-    except EmailNotValidError as error:
-        # The library's sentences name no more than the reason; they are English only.
-        return problem(
-            where, "invalid_address", "This is not an e-mail address: %(reason)s", reason=str(error)
-        )
+    except EmailNotValidError:  # its sentences are English only
+        return problem(where, "invalid_address", "This is not an e-mail address that mail can be sent to.")
     assert found.ascii_email is not None  # guaranteed by allow_smtputf8=False
     return Address(normalized=found.normalized, ascii=found.ascii_email)

@@ -142,6 +142,23 @@ def test_a_new_user_is_saved_and_can_log_in(app: Flask, admin: FlaskClient) -> N
     assert [role.name for role in row.roles] == ["seller"] and PASSWORD not in row.password
 
 
+def test_a_field_that_is_not_sent_is_an_empty_one(app: Flask, admin: FlaskClient) -> None:
+    seller = db.session.scalar(select(Role.id).where(Role.name == "seller"))
+    form = {
+        "username": "carla", "email": "carla@example.com", "first_name": "Carla", "roles": str(seller),
+    }  # fmt: skip
+    password = {"password": PASSWORD, "conf_password": PASSWORD}
+    assert send(admin, "/users/add", {**form, **password}).status_code == 302
+    look_again()
+    row = db.session.scalars(select(User).where(User.username == "carla")).one()
+    assert row.last_name == ""
+    row.last_name = "Ruiz"
+    db.session.commit()
+    assert send(admin, f"/users/edit/{row.id}", form).status_code == 302
+    look_again()
+    assert db.session.get(User, row.id).last_name == ""
+
+
 def test_every_problem_of_a_form_stands_beside_its_field_and_nothing_is_stored(
     app: Flask, admin: FlaskClient
 ) -> None:
@@ -160,6 +177,73 @@ def test_every_problem_of_a_form_stands_beside_its_field_and_nothing_is_stored(
     assert 'value="ADMIN"' in answer.text, "what was typed is kept"
     look_again()
     assert db.session.scalar(select(func.count()).select_from(User)) == 1
+
+
+def test_a_taken_name_is_told_in_the_language_of_each_reader(app: Flask, admin: FlaskClient) -> None:
+    for path, field, name in (("/users/add", "username", "admin"), ("/roles/add", "name", "seller")):
+        for language, words_ in (("en", "Already exists."), ("es", "Ya existe."), ("en", "Already exists.")):
+            answer = send(admin, path, {field: name}, headers={"Accept-Language": language})
+            assert answer.status_code == 422
+            assert words_ in answer.text.partition(f'id="{field}-errors"')[2].partition("</")[0], (
+                path,
+                language,
+            )
+
+
+ALIKE = [
+    "SELLER",
+    "seller ",
+    " seller",
+    "ｓｅｌｌｅｒ",
+    "seller\u00a0",
+    "sel\u200bler",
+    "seller\ufe0f",
+    "\u3164seller",
+]
+
+
+@pytest.mark.parametrize("name", ALIKE)
+def test_nobody_gets_a_name_that_looks_like_another_s(
+    admin: FlaskClient, make_user: Callable[..., Any], name: str
+) -> None:
+    make_user("seller")
+    key = make_user("viewer").id
+    role = db.session.scalar(select(Role.id).where(Role.name == "viewer"))
+    form = {"username": name, "email": "x@example.com", "first_name": "X", "roles": str(role), "active": "y"}
+    before = set(db.session.scalars(select(User.username)))
+    added = send(admin, "/users/add", {**form, "password": PASSWORD, "conf_password": PASSWORD})
+    changed = send(admin, f"/users/edit/{key}", form)
+    for answer in (added, changed):
+        assert answer.status_code == 422 and 'id="username-errors"' in answer.text
+    look_again()
+    assert set(db.session.scalars(select(User.username))) == before
+
+
+@pytest.mark.parametrize("name", ALIKE)
+def test_no_role_gets_a_name_that_looks_like_another_s(admin: FlaskClient, name: str) -> None:
+    before = set(db.session.scalars(select(Role.name)))
+    answer = send(admin, "/roles/add", {"name": name})
+    assert answer.status_code == 422 and 'id="name-errors"' in answer.text
+    assert send(admin, "/roles/add", {"name": "Own"}).status_code == 302
+    look_again()
+    own = db.session.scalar(select(Role.id).where(Role.name == "Own"))
+    assert send(admin, f"/roles/edit/{own}", {"name": name}).status_code == 422
+    assert send(admin, f"/roles/edit/{own}", {"name": "OWN"}).status_code == 302, (
+        "its own name otherwise written"
+    )
+    look_again()
+    assert set(db.session.scalars(select(Role.name))) == before | {"OWN"}
+
+
+def test_a_name_is_kept_in_one_way_of_writing_it(admin: FlaskClient) -> None:
+    for name, kept in ((" Zoe\u0308  Ruiz ", "Zo\u00eb Ruiz"), ("ÁNGEL", "ÁNGEL")):
+        assert send(admin, "/roles/add", {"name": name}).status_code == 302
+        look_again()
+        assert db.session.scalar(select(Role.id).where(Role.name == kept)) is not None
+    assert send(admin, "/roles/add", {"name": "ángel"}).status_code == 422, (
+        "also where the database knows ASCII only"
+    )
+    assert send(admin, "/roles/add", {"name": "\ufdfa" * 10}).status_code == 422, "longer than it was typed"
 
 
 def test_a_checkbox_can_be_unticked(app: Flask, admin: FlaskClient, make_user: Callable[..., Any]) -> None:
@@ -218,6 +302,33 @@ def test_a_role_of_the_product_cannot_be_changed_but_copied(app: Flask, admin: F
 def test_an_unknown_action_is_not_found(admin: FlaskClient) -> None:
     assert send(admin, "/roles/action/nothing/1").status_code == 404
     assert send(admin, "/roles/action_post", {"rowid": "1"}).status_code == 404
+
+
+LONG_NUMBER = "9" * 5000
+"""More digits than Python turns into a number (4300)."""
+
+
+@pytest.mark.parametrize("subject", ["users", "roles"])
+def test_an_action_on_an_id_that_cannot_be_one_is_one_on_no_row(admin: FlaskClient, subject: str) -> None:
+    for action, key in (("setpassword", LONG_NUMBER), ("copyrole", LONG_NUMBER), ("nothing", LONG_NUMBER)):
+        one = send(admin, f"/{subject}/action_post", {"rowid": key, "action": action})
+        other = send(admin, f"/{subject}/action_post", {"rowid": "4711", "action": action})
+        assert (one.status_code, one.location) == (other.status_code, other.location)
+        assert one.status_code in {302, 404}
+    assert send(admin, f"/{subject}/action/setpassword/{LONG_NUMBER}").status_code == 404
+
+
+def test_who_may_not_act_learns_nothing_of_the_rows(logged_in: Callable[[str], FlaskClient]) -> None:
+    browser = logged_in("seller")
+    for key in ("1", "4711", LONG_NUMBER):
+        form = {"rowid": key, "action": "setpassword"}
+        assert send(browser, "/users/action_post", form).status_code == 403
+        assert send(browser, f"/users/action/setpassword/{key}").status_code == 403
+
+
+def test_a_number_in_an_address_is_one_that_could_be_there(admin: FlaskClient) -> None:
+    for number in ("9" * 30, LONG_NUMBER):
+        assert admin.get(f"/users/password/{number}").status_code == 404
 
 
 def test_an_empty_list_says_what_to_do(admin: FlaskClient) -> None:

@@ -28,7 +28,7 @@ PLACES = re.compile(r"%\(\w+\)[sd]")
 SAME = {
     # Names, and words that Spanish writes as English does.
     "API", "Access token", "Account SID", "Airtable", "Auth token", "Bot", "Demo", "Error", "HTML", "Id", "MJML",
-    "No", "Redis", "Roles", "Sticker", "Variable", "Variables", "Webhook", "Webhooks", "WhatsApp", "%(reason)s",
+    "No", "Redis", "Roles", "Sticker", "Variable", "Variables", "Webhook", "Webhooks", "WhatsApp",
     "Color", "Token", "URL", "Base", "E-mail",
 }  # fmt: skip
 
@@ -132,6 +132,7 @@ def test_texts_are_found_at_all() -> None:
     assert "Change password" in found and "Choose at least one scope." in found and "Sign In" in found
     assert "Leads today" in found, "a text inside another call"
     assert "%(field)s is missing." in found and "Access token" in found
+    assert "Line %(line)s: <%(element)s> is never closed." in found
     assert len(found) > 200
 
 

@@ -43,6 +43,7 @@ def test_a_bad_address_is_told(text: str) -> None:
 
     assert isinstance(found, Problem)
     assert (found.where, found.code) == ("/to", "invalid_address")
+    assert found.params == {}, "what the library says is English only"
 
 
 @pytest.mark.parametrize("text", ["", "  ", None, 7, ["lucia@example.com"]])

@@ -145,6 +145,9 @@ def test_a_template_can_be_tried_and_an_old_version_used_again(
     forget()
     assert queries.template_by_id(made.id).version.subject == "Hello {{ name }}"
 
+    beyond = post(admin, f"/admin/email-templates/restore-version/{made.id}/{'9' * 30}", show)
+    assert beyond.status_code == 404
+
     post(admin, f"/admin/email-templates/action/archive/{made.id}", show)
     forget()
     assert queries.find_template("greeting", "en") is None
@@ -280,6 +283,9 @@ def test_the_order_is_changed_and_a_provider_switched_off(admin: FlaskClient) ->
     ways = queries.all_ways({})
     assert [one.name for one in ways] == ["ses", *(name for name in WAYS if name != "ses")]
     assert [one.name for one in ways if not one.enabled] == ["smtp"]
+    for beyond in ("9" * 30, "9" * 5000):
+        moved = post(admin, f"/admin/mail-providers/move/smtp/{beyond}", "/admin/mail-providers/")
+        assert moved.status_code == 404
     assert post(admin, "/admin/mail-providers/move/pigeon/0", "/admin/mail-providers/").status_code == 404
     assert post(admin, "/admin/mail-providers/use/pigeon/0", "/admin/mail-providers/").status_code == 404
 
@@ -324,6 +330,7 @@ def test_a_secret_is_typed_in_kept_when_left_empty_forgotten_when_asked_and_neve
     [
         {"MAIL_PORT": "many"},
         {"MAIL_PORT": "99999999999999"},
+        {"MAIL_PORT": "9" * 5000},
         {"rate": "fast"},
         {"rate": "-1"},
         {"rate": "nan"},

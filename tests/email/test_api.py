@@ -99,6 +99,15 @@ def test_all_faults_of_a_request_are_told_at_once_and_nothing_is_stored(
     assert queries.list_messages() == []
 
 
+def test_a_wrong_address_is_told_in_the_reader_s_language(api: Callable[..., Any]) -> None:
+    for path, body in (
+        ("/email", {"to": "ana@example", "subject": "x", "text": "x"}),
+        ("/email/suppressions", {"address": "ana@example"}),
+    ):
+        (found,) = api().post(path, json=body, headers={"Accept-Language": "es"}).json["errors"]
+        assert found["message"] == "No es una dirección a la que se pueda enviar correo."
+
+
 @pytest.mark.parametrize(
     ("body", "where", "code"),
     [

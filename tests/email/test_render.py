@@ -140,6 +140,33 @@ def test_all_faults_of_a_template_are_told_at_once_with_their_lines() -> None:
     } <= codes(problems)
 
 
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        (
+            "<p>{% for a in (1..9000) %}{% for b in (1..9000) %}x{% endfor %}{% endfor %}</p>",
+            "It cannot be filled in: its loops repeat too often.",
+        ),
+        (
+            "<p>{% assign a = 'xxxxxxxxxx' %}{% for i in (1..30) %}{% assign a = a | append: a %}{% endfor %}</p>",
+            "It cannot be filled in: too much text comes of it.",
+        ),
+        (
+            f"<p>{{% for i in (1..9000) %}}{'x' * 900}{{% endfor %}}</p>",
+            "It cannot be filled in: too much text comes of it.",
+        ),
+    ],
+)
+def test_a_limit_of_ours_is_told_in_a_sentence_of_ours(body: str, sentence: str) -> None:
+    assert sentence in {found.message for found in check(template(body=body))}
+
+
+def test_what_a_library_says_is_quoted() -> None:
+    for body in ("<p>{{ name | rjust: 3 }}</p>", "<p>{% if %}x{% endif %}</p>", "<p>{% include 'x' %}</p>"):
+        told = [found.message for found in check(template(body=body)) if found.code == "liquid"]
+        assert told and all(sentence.startswith("Line 1: “") and sentence[-1] == "”" for sentence in told)
+
+
 def test_an_undeclared_variable_is_an_error_with_its_line_and_an_unused_one_is_advice() -> None:
     problems = check(template(body="<p>\n{{ nmae }}</p>", variables=(NAME, COMPANY)))
 

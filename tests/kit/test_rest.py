@@ -245,6 +245,15 @@ def test_what_pydantic_finds_is_told_in_the_reader_s_language_too(
     assert words in [item["message"] for item in shown]
 
 
+@pytest.mark.parametrize("language", ["en", "es"])
+def test_a_choice_is_told_as_a_list_without_a_word_of_one_language(
+    api: Callable[..., Any], language: str
+) -> None:
+    (found,) = api().get("/leads?sort=x", headers={"Accept-Language": language}).json["errors"]
+    assert found["code"] == "literal_error" and " or " not in found["message"]
+    assert "'created_at', '-created_at'" in found["message"] and "'-amount'" in found["message"]
+
+
 class Sample(Body):
     """A body with rules that have sentences and one that has none."""
 

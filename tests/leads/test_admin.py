@@ -185,10 +185,28 @@ def test_the_export_is_the_filtered_list(admin: Any) -> None:
     assert len(list(csv.DictReader(io.StringIO(filtered)))) == 1
 
 
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+def test_no_cell_of_the_export_is_a_formula_whatever_separates_cells(admin: Any, separator: str) -> None:
+    keep(name="x;=cmd|' /C calc'!A0;y", notes='a\n=1+1\n\t@SUM(A1);" =2"|=3;"=4"')
+    keep(name="＝1+1", company='x";=1')
+    page = admin.get("/admin/leads/export.csv").text.lstrip("\ufeff")
+    cells = [cell for row in csv.reader(io.StringIO(page), delimiter=separator) for cell in row]
+    assert len(cells) > 2
+    assert [cell for cell in cells if cell.lstrip(' "')[:1] in {"=", "@", "＝"}] == []
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
         ("=1+1", "'=1+1"),
+        ("＝1+1", "'＝1+1"),
+        ("﹢1+A1", "'﹢1+A1"),
+        (' "=1+1"', '\' "=1+1"'),
+        ("\u200b=1+1", "'\u200b=1+1"),
+        ("x;=1;y", "x;'=1;y"),
+        ("x\t=1", "x\t'=1"),
+        ("x\n- one\n- 2", "x\n'- one\n- 2"),
+        ("a=b; +34 600;c", "a=b; +34 600;c"),
         ("@SUM(A1)", "'@SUM(A1)"),
         ("+34 600 000 012", "+34 600 000 012"),
         ("-5.00", "-5.00"),

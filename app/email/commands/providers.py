@@ -96,7 +96,7 @@ def _read(variable: Variable, text: str, problems: list[Problem]) -> Any:
     if variable.kind == "switch":
         return text.lower() in {"1", "true", "yes", "on", "y"}
     if variable.kind == "number":
-        if text.isascii() and text.isdecimal() and 1 <= int(text) <= 65_535:
+        if text.isascii() and text.isdecimal() and len(text) < 6 and 1 <= int(text) <= 65_535:
             return int(text)
         problems.append(problem(where, "not_a_port", "A port is a number from 1 to 65535."))
     if variable.name.endswith("_URL") and not text.startswith(("https://", "http://")):

@@ -37,6 +37,17 @@ _FRAME = (
     '<!DOCTYPE html><html lang="%(language)s"><head><meta charset="utf-8">'
     '<meta name="viewport" content="width=device-width, initial-scale=1"></head><body>%(body)s</body></html>'
 )
+_LIMITS = {
+    found.code: found.template
+    for found in (
+        problem("", "too many repetitions", "It cannot be filled in: its loops repeat too often."),
+        problem("", "too much text", "It cannot be filled in: too much text comes of it."),
+        problem("", "output stream limit reached", "It cannot be filled in: too much text comes of it."),
+        problem("", "local namespace limit reached", "It cannot be filled in: too much text comes of it."),
+    )
+}
+"""What the template language says at our limits (other reasons are its library's words) → our sentence."""
+
 _UNESCAPED = re.compile(r"\|\s*safe\b")
 
 
@@ -159,8 +170,8 @@ def _liquid(
 
 def _liquid_problem(error: LiquidProblem, where: str) -> Problem:
     if error.line is None:
-        return problem(where, "liquid", "%(reason)s", reason=error.message)
-    return problem(where, "liquid", "Line %(line)s: %(reason)s", line=error.line, reason=error.message)
+        return problem(where, "liquid", "It cannot be read: “%(reason)s”", reason=error.message)
+    return problem(where, "liquid", "Line %(line)s: “%(reason)s”", line=error.line, reason=error.message)
 
 
 def _to_html(masked: Masked, format_: str, language: str, problems: list[Problem]) -> str | None:
@@ -184,7 +195,7 @@ def _to_html(masked: Masked, format_: str, language: str, problems: list[Problem
     try:
         return css_inline.CSSInliner(load_remote_stylesheets=False, keep_at_rules=True).inline(html)
     except ValueError as error:  # css_inline.InlineError is one
-        problems.append(problem("/body", "css", "The styles cannot be read: %(reason)s", reason=str(error)))
+        problems.append(problem("/body", "css", "The styles cannot be read: “%(reason)s”", reason=str(error)))
         return None
 
 
@@ -192,10 +203,10 @@ def _mjml_problem(reason: str, source: str) -> Problem:
     position = _POSITION.search(reason)
     reason = _POSITION.sub("", reason)
     if position is None:
-        return problem("/body", "mjml", "The MJML cannot be read: %(reason)s", reason=reason)
+        return problem("/body", "mjml", "The MJML cannot be read: “%(reason)s”", reason=reason)
     line = source.encode()[: int(position[1])].count(b"\n") + 1
     return problem(
-        "/body", "mjml", "Line %(line)s: the MJML cannot be read: %(reason)s", line=line, reason=reason
+        "/body", "mjml", "Line %(line)s: the MJML cannot be read: “%(reason)s”", line=line, reason=reason
     )
 
 
@@ -329,14 +340,18 @@ def _try_out(compiled: Compiled, source: Source) -> list[Problem]:
     try:
         rendered = compiled.render(samples(source.variables))
     except LiquidProblem as error:
-        return [
-            problem("/body", "render", "It cannot be filled in: %(reason)s", reason=error.message),
-        ]
+        return [_unfillable(error)]
     if not rendered.subject:
         return [problem("/subject", "missing", "The subject is empty when it is filled in.")]
     if not rendered.text.strip():
         return [problem("/body", "missing", "Nothing is left to read when it is filled in.")]
     return []
+
+
+def _unfillable(error: LiquidProblem) -> Problem:
+    if sentence := _LIMITS.get(error.message):
+        return Problem("/body", "render", sentence)
+    return problem("/body", "render", "It cannot be filled in: “%(reason)s”", reason=error.message)
 
 
 def preview(source: Source, given: Mapping[str, Any] | None = None) -> Preview:

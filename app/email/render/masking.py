@@ -114,25 +114,34 @@ class _Scanner:
             self.out.append(getattr(self, f"_{kind}")(match.group(), match.start()))
         self.out.append(self.source[position:])
         for name, line in self.open:
-            self._problem(
-                "mjml_unclosed", "Line %(line)s: <%(element)s> is never closed.", line, element=name
-            )
+            self._unclosed(name, line)
         return Masked("".join(self.out), self.mask, self.links, self.problems)
 
     def _line(self, position: int) -> int:
         return self.source.count("\n", 0, position) + 1
 
-    def _problem(self, code: str, template: str, line: int, **params: str) -> None:
-        self.problems.append(problem(self.where, code, template, line=line, **params))
+    def _unclosed(self, name: str, line: int) -> None:
+        self.problems.append(
+            problem(
+                self.where,
+                "mjml_unclosed",
+                "Line %(line)s: <%(element)s> is never closed.",
+                line=line,
+                element=name,
+            )
+        )
 
     def _liquid(self, piece: str, position: int) -> str:
         is_tag = piece.startswith("{%")
         if self.state == "tag":
-            self._problem(
-                "liquid_in_tag",
-                "Line %(line)s: %(liquid)s stands inside an HTML tag; put it inside the quotes of an attribute.",
-                self._line(position),
-                liquid=piece[:60],
+            self.problems.append(
+                problem(
+                    self.where,
+                    "liquid_in_tag",
+                    "Line %(line)s: %(liquid)s stands inside an HTML tag; put it inside the quotes of an attribute.",
+                    line=self._line(position),
+                    liquid=piece[:60],
+                )
             )
             return ""
         if self.state in "\"'" and not is_tag and _LINK_ATTRIBUTE.search(self._before_quote(position)):
@@ -142,12 +151,15 @@ class _Scanner:
             return token
         inside = self.open[-1][0] if self.open else ""
         if inside in STRUCTURE and (inside not in STRUCTURE_WITH_RAW or not is_tag):
-            self._problem(
-                "liquid_between_elements",
-                "Line %(line)s: %(liquid)s cannot stand directly in <%(element)s>; put it inside mj-text or mj-raw.",
-                self._line(position),
-                liquid=piece[:60],
-                element=inside,
+            self.problems.append(
+                problem(
+                    self.where,
+                    "liquid_between_elements",
+                    "Line %(line)s: %(liquid)s cannot stand directly in <%(element)s>; put it inside mj-text or mj-raw.",
+                    line=self._line(position),
+                    liquid=piece[:60],
+                    element=inside,
+                )
             )
         if not is_tag:
             return token
@@ -182,28 +194,43 @@ class _Scanner:
     def _mjml_tag(self, name: str, position: int) -> None:
         line = self._line(position)
         if name == "mj-include":
-            self._problem(
-                "mjml_include", "Line %(line)s: <mj-include> is not available; paste the part in.", line
+            self.problems.append(
+                problem(
+                    self.where,
+                    "mjml_include",
+                    "Line %(line)s: <mj-include> is not available; paste the part in.",
+                    line=line,
+                )
             )
         elif name not in MJML_ELEMENTS and not self.tag.startswith("</"):
-            self._problem(
-                "mjml_unknown", "Line %(line)s: MJML has no element <%(element)s>.", line, element=name
+            self.problems.append(
+                problem(
+                    self.where,
+                    "mjml_unknown",
+                    "Line %(line)s: MJML has no element <%(element)s>.",
+                    line=line,
+                    element=name,
+                )
             )
         if not self.tag.startswith("</"):
             self.open.append((name, line))
             return
         if name not in (other for other, _ in self.open):
-            self._problem(
-                "mjml_unopened", "Line %(line)s: </%(element)s> closes nothing.", line, element=name
+            self.problems.append(
+                problem(
+                    self.where,
+                    "mjml_unopened",
+                    "Line %(line)s: </%(element)s> closes nothing.",
+                    line=line,
+                    element=name,
+                )
             )
             return
         while self.open:
             inner, inner_line = self.open.pop()
             if inner == name:
                 return
-            self._problem(
-                "mjml_unclosed", "Line %(line)s: <%(element)s> is never closed.", inner_line, element=inner
-            )
+            self._unclosed(inner, inner_line)
 
     def _quote(self, piece: str, _position: int) -> str:
         if self.state == "tag":

@@ -59,6 +59,8 @@ def _problem(item: Any) -> Problem:
     params = {
         name: value for name, value in item.get("ctx", {}).items() if f"%({name})s" in template
     }  # ctx also holds exceptions
+    if code == "literal_error":  # "'a', 'b' or 'c'": a list reads in every language
+        params["expected"] = ", ".join(str(params["expected"]).rsplit(" or ", 1))
     return Problem(where, code, template, params)
 
 

@@ -14,7 +14,7 @@ from app.admin.cells import badge, when
 from app.admin.menu import MenuEntry
 from app.admin.views import PageView, expose, may_read, may_write
 from app.kit import auth
-from app.kit.errors import ProviderError
+from app.kit.errors import NotFound, ProviderError
 from app.leads.admin import airtable_words as words
 from app.leads.commands import airtable_gone as deletions
 from app.leads.commands import airtable_settings as commands
@@ -91,24 +91,38 @@ class AirtableView(PageView):
     @may_write
     def pause(self, pk: str) -> Response:
         """Touch nothing for now."""
-        self.run(lambda: commands.pause(pk))
-        self.toast(gettext("Paused. Changes wait here."))
+        if self._is_active(pk) and self.run(lambda: (commands.pause(pk), True)):
+            self.toast(gettext("Paused. Changes wait here."))
         return redirect(self.get_redirect())
 
     @expose("/resync/<pk>", methods=["POST"])
     @may_write
     def resync(self, pk: str) -> Response:
         """Compare everything again."""
-        self.run(lambda: commands.resync(pk))
-        self.toast(gettext("Everything is being compared again."))
+        if self._is_active(pk) and self.run(lambda: (commands.resync(pk), True)):
+            self.toast(gettext("Everything is being compared again."))
         return redirect(self.get_redirect())
+
+    def _is_active(self, pk: str) -> bool:
+        """Whether the table is kept in step now; says so when it is not."""
+        if queries.connection(pk).state == "active":
+            return True
+        self.toast(gettext("This table is not being kept in step, so nothing was done."), "info")
+        return False
 
     @expose("/lead/<pk>", methods=["POST"])
     @may_write
     def lead(self, pk: str) -> Response:
         """Write one lead again."""
-        self.run(lambda: commands.resync_lead(queries.canonical(pk)))
-        self.toast(gettext("The lead will be written in a moment."))
+        states = {row.state for row in queries.connections()}
+        if not states - {"draft"}:
+            self.toast(gettext("No table is connected, so nothing was done."), "info")
+        elif self.run(lambda: (commands.resync_lead(queries.canonical(pk)), True)):
+            self.toast(
+                gettext("The lead will be written in a moment.")
+                if "active" in states
+                else gettext("The lead will be written once a table is kept in step again.")
+            )
         return redirect(self.get_redirect())
 
     @expose("/deletions/<pk>", methods=["POST"])
@@ -124,7 +138,13 @@ class AirtableView(PageView):
     def conflict(self, pk: str, choice: str) -> Response:
         """Take one of the two values."""
         known = queries.canonical(pk)
-        done = self.run(lambda: (commands.resolve_conflict(known, choice, by=auth.current()), True))
+        try:
+            done = self.run(lambda: (commands.resolve_conflict(known, choice, by=auth.current()), True))
+        except NotFound:
+            if not queries.is_decided(known):
+                raise
+            self.toast(gettext("This has been decided already."), "info")
+            done = None
         if done:
             self.toast(gettext("Taken over."))
         return redirect(self.get_redirect())

@@ -192,7 +192,8 @@ class AirtableSetupView(PageView):
                 name: form.get(name, "") for name in ("name", "token", *commands.CHOICES)
             }
             values |= {name: name in form for name in commands.FLAGS}
-            values["poll_minutes"] = int(minutes) if minutes.isascii() and minutes.isdecimal() else -1
+            readable = minutes.isascii() and minutes.isdecimal() and len(minutes) < 6
+            values["poll_minutes"] = int(minutes) if readable else -1
             saved, left = self.save(lambda: commands.change_connection(row.id, values))
             if saved is not None and row.state == "draft":
                 saved, left = self.save(lambda: commands.start(row.id))

@@ -20,6 +20,11 @@ from app.leads.queries.airtable_stand_in import local_stand_in
 ROWS = 200
 LIST_TYPES = frozenset({"multipleSelects"})
 NUMBER_TYPES = frozenset({"number", "currency", "percent", "rating", "duration"})
+NO_RECORD = "MODEL_ID_NOT_FOUND"
+_REFUSALS = {
+    NO_RECORD: _l("This row is not in the table any more."),
+    "INVALID_MULTIPLE_CHOICE_OPTIONS": _l("There is no such choice in this column."),
+}
 
 
 def used() -> bool:
@@ -72,7 +77,7 @@ class StandInView(PageView):
         try:
             stand_in.edit(LEADS_TABLE, request.form.get("record") or None, cells)
         except Refusal as refusal:
-            self.toast(refusal.message or refusal.kind, "danger")
+            self.toast(_told(refusal), "danger")
         else:
             self.toast(
                 gettext(
@@ -86,13 +91,23 @@ class StandInView(PageView):
     def remove(self, record_id: str) -> Response:
         """Delete a row."""
         self._only_if_offered()
-        local_stand_in().remove(LEADS_TABLE, [record_id])
-        self.toast(gettext("Deleted."))
+        if local_stand_in().remove(LEADS_TABLE, [record_id]):
+            self.toast(gettext("Deleted."))
+        else:
+            self.toast(_REFUSALS[NO_RECORD], "danger")
         return redirect(url_for(f"{self.endpoint}.index"))
 
     def _only_if_offered(self) -> None:
         if not queries.stand_in_offered():
             abort(404)
+
+
+def _told(refusal: Refusal) -> str:
+    """What was refused; the stand-in itself speaks Airtable's English."""
+    if refusal.kind in _REFUSALS:
+        return str(_REFUSALS[refusal.kind])
+    said = refusal.message or refusal.kind
+    return gettext("The stand-in did not take it: “%(reason)s”", reason=said)
 
 
 def _typed(kind: str, text: str) -> Any:

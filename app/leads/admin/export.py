@@ -22,8 +22,17 @@ COLUMNS = (
 BATCH = 500
 # Spreadsheets take UTF-8 for Latin-1 unless the file begins with this mark.
 BYTE_ORDER_MARK = "\ufeff"
-# A cell that begins so is a formula to a spreadsheet (OWASP: CSV injection); numbers and phones are not.
-_FORMULA = re.compile(r"^(?:[=@\t\r]|[+-](?![\d\s().-]*$))")
+# Other characters than our comma that a spreadsheet may part cells or rows at: its country's list separator (";" in
+# Spanish), or what the person chose. It then takes our quotes for text, so these part also what stands in quotes.
+_PARTS = r"\t\r\n;|"
+# A part that begins so is a formula to a spreadsheet (OWASP: CSV injection); numbers and phones are not. The signs
+# come with all that Unicode (NFKC) holds for the same, because a spreadsheet may: "＝1" from a Japanese keyboard.
+_FORMULA = re.compile(
+    rf"(?:^|(?<=[{_PARTS}]))(?="
+    rf'(?:[^\S{_PARTS}]|["\ufeff\u200b-\u200f\u2060])*'
+    rf"(?:[=⁼₌⩵⩶﹦＝@﹫＠]|[+\-⁺₊﬩﹢＋﹣－](?![\d ().\u00a0-]*(?:$|[{_PARTS}]))))"
+    r"|^(?=[\t\r])"
+)
 
 
 def leads_as_csv(
@@ -67,11 +76,11 @@ def _cells(lead: Lead, stages: Mapping[str, tuple[str, str]]) -> list[Any]:
 
 
 def harmless(text: str) -> str:
-    """The text with an apostrophe before it where a spreadsheet would run it."""
-    return "'" + text if _FORMULA.match(text) else text
+    """The text with an apostrophe before each part that a spreadsheet would run."""
+    return _FORMULA.sub("'", text)
 
 
 def _lines(rows: Iterable[Iterable[Any]]) -> str:
     buffer = io.StringIO()
-    csv.writer(buffer).writerows(rows)
+    csv.writer(buffer, quoting=csv.QUOTE_ALL).writerows(rows)
     return buffer.getvalue()

@@ -257,6 +257,12 @@ def conflicts(*, limit: int = CONFLICTS_SHOWN) -> list[tuple[AirtableConflict, L
     ]
 
 
+def is_decided(conflict_id: str) -> bool:
+    """Whether there was such a conflict and somebody has decided it."""
+    row = db.session.get(AirtableConflict, conflict_id)
+    return row is not None and row.resolved_at is not None
+
+
 def blocked(*, limit: int = BLOCKED_SHOWN) -> list[tuple[AirtableLink, Lead]]:
     """Leads that Airtable refuses, or whose record has values we cannot take, with the reason."""
     return [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from html import unescape
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from werkzeug.serving import make_server
 from app.kit.auth import SYSTEM
 from app.kit.db import db, transaction
 from app.leads import commands
+from app.leads.commands import airtable_settings
 from app.leads.models import AirtableConflict, AirtableConnection
 from app.leads.queries import airtable as queries
 from app.leads.queries.airtable_stand_in import FILE
@@ -28,6 +30,12 @@ def post(browser: FlaskClient, path: str, **form: Any) -> Any:
     token = re.search(r'name="csrf-token" content="([^"]+)"', browser.get("/admin/leads/list/").text)
     assert token
     return browser.post(path, data={**form, "csrf_token": token.group(1)})
+
+
+def notice(browser: FlaskClient) -> str:
+    """The notices of the next page, in Spanish."""
+    page = browser.get("/admin/airtable/", headers={"Accept-Language": "es"}).text
+    return unescape(" ".join(re.findall(r'<div class="flash[^>]*>(.*?)</div>', page, re.DOTALL)))
 
 
 @pytest.fixture
@@ -109,6 +117,11 @@ def test_an_edit_in_the_stand_in_comes_back(admin: FlaskClient, web: str) -> Non
         admin, "/admin/airtable-stand-in/save", record=found.record_id, **{COLUMN["amount"]: "a lot"}
     )
     assert answer.status_code == 302
+    assert "El Airtable local no lo aceptó: «Field" in notice(admin)
+    post(admin, "/admin/airtable-stand-in/save", record="recNope", **{COLUMN["company"]: "Nobody"})
+    assert "Esta fila ya no está en la tabla." in notice(admin)
+    post(admin, "/admin/airtable-stand-in/remove/recNope")
+    assert "Esta fila ya no está en la tabla." in notice(admin)
     post(admin, f"/admin/airtable-stand-in/remove/{found.record_id}")
     assert found.record_id not in admin.get("/admin/airtable-stand-in/").text
 
@@ -160,6 +173,19 @@ def test_the_token_is_never_shown_and_only_stored_encrypted(
         )
 
 
+@pytest.mark.parametrize("minutes", ["", "soon", "0", "1441", "9" * 30, "9" * 5000])
+def test_minutes_that_cannot_be_are_refused_in_the_form(
+    admin: FlaskClient, connect: Callable[..., str], minutes: str
+) -> None:
+    connection_id = connect()
+    row = connection(connection_id)
+    before = row.poll_minutes
+    form = {name: getattr(row, name) for name in ("name", *airtable_settings.CHOICES)}
+    answer = post(admin, f"/admin/airtable/setup/settings/{connection_id}", **form, poll_minutes=minutes)
+    assert answer.status_code == 422 and "1440" in answer.text
+    assert connection(connection_id).poll_minutes == before
+
+
 def test_buttons_pause_resume_compare_and_write_one_lead(
     admin: FlaskClient, connect: Callable[..., str], table: Table
 ) -> None:
@@ -184,6 +210,26 @@ def test_buttons_pause_resume_compare_and_write_one_lead(
     assert len(living()) == len(table.rows()) == 1
 
 
+def test_a_button_says_so_when_there_is_nothing_to_do(
+    admin: FlaskClient, connect: Callable[..., str]
+) -> None:
+    lead = keep()
+    with transaction():
+        draft = airtable_settings.add_connection(name="Draft", stand_in=True).id
+    for button in ("pause", "resync"):
+        assert post(admin, f"/admin/airtable/{button}/{draft}").status_code == 302
+        assert "no se mantiene sincronizada" in notice(admin)
+    assert connection(draft).next_pull_at is None and link(lead.id) is None
+    assert post(admin, f"/admin/airtable/lead/{lead.id}").status_code == 302
+    assert "No hay ninguna tabla conectada" in notice(admin)
+    assert link(lead.id) is None
+    paused = connect()
+    post(admin, f"/admin/airtable/pause/{paused}")
+    assert "En pausa" in notice(admin)
+    post(admin, f"/admin/airtable/lead/{lead.id}")
+    assert "en cuanto una tabla vuelva a sincronizarse" in notice(admin)
+
+
 def test_a_conflict_is_listed_and_turned_round_with_one_click(
     admin: FlaskClient, connect: Callable[..., str], table: Table, clock: Clock
 ) -> None:
@@ -201,6 +247,11 @@ def test_a_conflict_is_listed_and_turned_round_with_one_click(
     post(admin, f"/admin/airtable/conflict/{clash.id}/ours")
     assert living()[0].company == "Our name"
     assert "Their name" not in admin.get("/admin/airtable/").text
+    again = post(admin, f"/admin/airtable/conflict/{clash.id}/airtable")
+    assert again.status_code == 302 and "Esto ya se decidió." in notice(admin)
+    assert living()[0].company == "Our name"
+    unknown = post(admin, f"/admin/airtable/conflict/{lead.id}/ours")
+    assert unknown.status_code == 404
 
 
 def test_blocked_leads_and_stopped_tables_say_why_in_plain_words(

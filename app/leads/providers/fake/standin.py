@@ -80,16 +80,17 @@ class StandIn:
                 self._ping(ping)
         return str(made["id"])
 
-    def remove(self, table_id: str, record_ids: list[str]) -> None:
-        """Delete records as a person does."""
+    def remove(self, table_id: str, record_ids: list[str]) -> int:
+        """Delete records as a person does; how many of them there were."""
         with self.store.transaction() as db:
             base_id, columns = self._table_row(db, table_id)
-            for record_id in record_ids:
-                db.execute("DELETE FROM record WHERE id = ? AND tabular = ?", (record_id, table_id))
-            pings = self._hooks.note(db, base_id, table_id, [], columns, destroyed=record_ids)
+            delete = "DELETE FROM record WHERE id = ? AND tabular = ?"
+            gone = [key for key in record_ids if db.execute(delete, (key, table_id)).rowcount]
+            pings = self._hooks.note(db, base_id, table_id, [], columns, destroyed=gone) if gone else []
         for ping in pings:
             if self._ping is not None:
                 self._ping(ping)
+        return len(gone)
 
     # --- where a request leads -----------------------------------------------------------------------------------------
 
