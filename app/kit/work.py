@@ -67,6 +67,11 @@ class QueueWorker(SimpleWorker):
         with self.app.app_context():
             return bool(super().perform_job(*args, **kwargs))
 
+    def request_stop(self, signum: int, frame: FrameType | None) -> None:
+        """Take no further job, and have the one that runs begin nothing more."""
+        jobs.stop()
+        super().request_stop(signum, frame)
+
     def request_force_stop(self, signum: int, frame: FrameType | None) -> None:
         """Go on finishing the job: platforms send SIGTERM to every process and the parent sends it again.
 
@@ -120,7 +125,8 @@ def run(app: Flask, names: Sequence[str]) -> None:
         if stopping:
             deadline = deadline or time.monotonic() + STOP_SECONDS
             if time.monotonic() > deadline:
-                for child in children:
+                for child, part in children.items():
+                    log.error("worker child does not end, killing it", part=str(part))
                     _signal(child, signal.SIGKILL)
         signal.sigtimedwait({signal.SIGCHLD}, 0.2)
     log.info("worker stopped")
@@ -198,6 +204,8 @@ def _drain(app: Flask, names: Sequence[str]) -> None:
             )
             worker.work(logging_level="WARNING", with_scheduler=False)
         except RedisError as error:
+            if jobs.stopping():
+                return
             log.warning("redis is gone, waiting for it", error=type(error).__name__)
             time.sleep(1)
             continue
