@@ -176,6 +176,25 @@ def test_a_worker_told_to_end_under_load_hears_out_the_calls_it_has_begun_and_be
 
 
 @told
+def test_a_child_that_is_being_started_is_told_to_end_like_the_others(
+    made: Installation, everybody: bool
+) -> None:
+    worker = made.of("whatsapp").worker
+    wait_for(worker.heeds_sigterm, "it has begun")
+    (child, *_) = wait_for(worker.children, "children")
+    said = worker.log.stat().st_size
+
+    def tells() -> str:
+        return worker.log.read_text()[said:]
+
+    child.kill()
+    wait_for(lambda: "starting it again" in tells(), "the parent has seen it")
+    worker.terminate(everybody=everybody)
+    assert worker.ended() == 0
+    assert "killing" not in tells()
+
+
+@told
 def test_the_relay_and_the_worker_end_after_each_turn(
     made: Installation, person: Callable[..., Person], everybody: bool
 ) -> None:
