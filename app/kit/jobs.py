@@ -70,6 +70,10 @@ class JobFailed(Exception):
     """A job failed; why is in the log."""
 
 
+class TookTooLong(BaseException):
+    """RQ stops this job. No Exception, so that whoever goes on after a failure does not take it for one."""
+
+
 _stopping = threading.Event()
 
 
@@ -207,6 +211,9 @@ def run(name: str, *_former: Any) -> None:
         except Exception as error:
             log.exception("job failed", job=name)
             # RQ keeps the text and the trace of what it catches, and logs it again: neither may name people.
+            raise JobFailed(type(error).__name__) from None
+        except TookTooLong as error:
+            log.error("job stopped, it took too long", job=name)
             raise JobFailed(type(error).__name__) from None
         finally:  # also when RQ stops it because it takes too long
             telemetry.JOBS.labels(name, outcome).inc()

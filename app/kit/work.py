@@ -22,6 +22,7 @@ from flask import Flask
 from redis.exceptions import RedisError
 from rq import Queue, SimpleWorker
 from rq.serializers import JSONSerializer
+from rq.timeouts import JobTimeoutException, UnixSignalDeathPenalty
 
 from app.kit import db, dead_letters, jobs, metrics, telemetry
 from app.kit.redis_client import connect
@@ -58,8 +59,19 @@ class _Part:
         return ("events: " if self.consumes else "") + ", ".join(self.queues)
 
 
+class _TimeLimit(UnixSignalDeathPenalty):
+    """RQ's alarm, for jobs with an exception that reaches us past all that the job does about failures."""
+
+    def handle_death_penalty(self, signum: int, frame: FrameType | None) -> None:
+        if self._exception is JobTimeoutException:
+            raise jobs.TookTooLong
+        super().handle_death_penalty(signum, frame)  # type: ignore[no-untyped-call]
+
+
 class QueueWorker(SimpleWorker):
     """Drains queues inside the app's context, without per-job chatter to Redis."""
+
+    death_penalty_class = _TimeLimit
 
     def __init__(self, app: Flask, queues: Sequence[Queue], **options: Any) -> None:
         super().__init__(list(queues), **options)
