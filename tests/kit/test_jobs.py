@@ -11,7 +11,7 @@ from flask import Flask
 from rq.serializers import JSONSerializer
 
 from app.contracts.events import LeadCreated
-from app.kit import dead_letters, jobs, outbox, work
+from app.kit import dead_letters, jobs, outbox, transport, work
 from app.kit.redis_client import redis
 from tests.kit.test_outbox import a_lead_created, listen, publish
 
@@ -72,6 +72,46 @@ def test_the_event_that_was_handled_when_a_job_s_time_was_over_is_not_blamed(
     assert "TookTooLong" in why_it_failed(app, monkeypatch, name, jobs.known()[name].run)
     assert dead_letters.counts()["email"] == (0, 0)
     assert jobs.known()[name].due(), "the letter waits for another try"
+
+
+def test_events_are_handled_until_the_job_s_time_is_over_and_the_rest_by_the_next(
+    app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handled: list[str] = []
+    listen(app, monkeypatch, {"email": {LeadCreated: lambda event: handled.append(event.lead_id)}})
+    for _ in range(3):
+        publish(a_lead_created())
+    outbox.hand_over("leads")
+    monkeypatch.setattr(transport, "TAKE", 1)
+    monkeypatch.setattr(jobs, "DRAIN_SECONDS", 0.0)
+    job = jobs.known()[dead_letters.job_name("email")]
+    for done in (1, 2, 3):
+        redis().delete(jobs.nudge_key("email"))
+        job.run()
+        assert len(handled) == done
+        assert redis().lrange(jobs.nudge_key("email"), 0, -1) == [f"job:{job.name}".encode()]
+
+
+def test_letters_are_tried_again_until_the_job_s_time_is_over(
+    app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused: list[str] = []
+
+    def refuse(event: LeadCreated) -> None:
+        refused.append(event.lead_id)
+        raise RuntimeError
+
+    listen(app, monkeypatch, {"email": {LeadCreated: refuse}})
+    for _ in range(3):
+        publish(a_lead_created())
+    outbox.hand_over("leads")
+    job = jobs.known()[dead_letters.job_name("email")]
+    job.run()
+    monkeypatch.setattr(dead_letters, "pause", lambda _attempts: 0.0)
+    monkeypatch.setattr(jobs, "DRAIN_SECONDS", 0.0)
+    refused.clear()
+    job.run()
+    assert len(refused) == 1
 
 
 def why_it_failed(app: Flask, monkeypatch: pytest.MonkeyPatch, name: str, run: Callable[[], None]) -> str:

@@ -226,7 +226,7 @@ def test_a_failed_event_that_nobody_wants_any_more_is_done(
     row = db.db.session.scalars(select(EmailInbox)).one()
     row.handled_at -= timedelta(seconds=inbox.pause(1))
     db.db.session.commit()
-    dead_letters.retry_due("email")
+    dead_letters.retry_due("email", jobs.drain_until())
     db.db.session.expire_all()
     assert db.db.session.scalars(select(EmailInbox)).one().state == "done"
 
