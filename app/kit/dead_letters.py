@@ -53,8 +53,8 @@ def due(service: str) -> bool:
     return db.db.session.execute(select(inbox.event_id).where(_is_due(inbox)).limit(1)).first() is not None
 
 
-def retry_due(service: str) -> None:
-    """Try again everything that is due; each in its own transaction."""
+def retry_due(service: str, deadline: float) -> None:
+    """Try again everything that is due until the deadline, but at least one; each in its own transaction."""
     _, inbox = outbox.tables_of(service)
     while True:
         with db.transaction() as session:
@@ -67,6 +67,8 @@ def retry_due(service: str) -> None:
         for event_id, handler, attempts, letter in found:
             if receive(service, letter) is None:
                 _settle(inbox, (event_id, handler), attempts)
+            if jobs.is_over(deadline):
+                return
         if len(found) < RETRY_BATCH:
             return
 

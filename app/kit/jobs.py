@@ -7,6 +7,7 @@ ring is lost, the relay's sweep asks every job whether rows are due and rings ag
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -22,6 +23,10 @@ from app.kit.redis_client import RedisError, redis
 
 JOB_SECONDS = 120
 """A job that drains longer than this is stopped; what it did is recorded, the rest is rung again."""
+
+DRAIN_SECONDS = 10.0
+"""After so long a job ends and rings for itself again: other queues wait for its worker, and what it has begun by then
+must come to its end within the seconds that a stopping worker is given (app.kit.work.STOP_SECONDS)."""
 
 BELL_SECONDS = 30
 """A bell that rang this long ago without an answer is rung again, also while other jobs wait in its queue."""
@@ -63,6 +68,33 @@ class QueueHealth:
 
 class JobFailed(Exception):
     """A job failed; why is in the log."""
+
+
+class TookTooLong(BaseException):
+    """RQ stops this job. No Exception, so that whoever goes on after a failure does not take it for one."""
+
+
+_stopping = threading.Event()
+
+
+def stop() -> None:
+    """Have the jobs of this process begin nothing more: it was told to end."""
+    _stopping.set()
+
+
+def stopping() -> bool:
+    """Whether this process was told to end."""
+    return _stopping.is_set()
+
+
+def drain_until() -> float:
+    """When the job that begins now should end; for is_over()."""
+    return time.monotonic() + DRAIN_SECONDS
+
+
+def is_over(deadline: float) -> bool:
+    """Whether a job should begin nothing more and ring for the rest: its time is over, or its worker ends."""
+    return stopping() or time.monotonic() >= deadline
 
 
 def init_jobs(app: Flask, jobs: Iterable[Job]) -> None:
@@ -179,6 +211,9 @@ def run(name: str, *_former: Any) -> None:
         except Exception as error:
             log.exception("job failed", job=name)
             # RQ keeps the text and the trace of what it catches, and logs it again: neither may name people.
+            raise JobFailed(type(error).__name__) from None
+        except TookTooLong as error:
+            log.error("job stopped, it took too long", job=name)
             raise JobFailed(type(error).__name__) from None
         finally:  # also when RQ stops it because it takes too long
             telemetry.JOBS.labels(name, outcome).inc()

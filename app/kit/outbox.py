@@ -130,11 +130,13 @@ def wake(service: str) -> None:
 def _row(event: Event) -> dict[str, Any]:
     listeners = list(LISTENERS.get(type(event), ()))
     now = db.utcnow()
+    data = event.data()
+    dumps(data)  # what has no form as JSON fails here, where it is made, and not for ever in the relay
     return {
         "name": event.name,
         "version": event.version,
         "subject": event.subject,
-        "data": event.data(),
+        "data": data,
         "request_id": request_id(),
         "pending": listeners,
         "next_attempt_at": now if listeners else None,

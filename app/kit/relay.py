@@ -33,7 +33,8 @@ HEARTBEAT_KEY = "embudo:relay"
 """Hash of service → unix time of the relay's last sweep; shown by the admin, watched by alerts."""
 
 MARK_KEY = "embudo:mark"
-"""Exists as long as Redis has kept its memory; when it is gone, what was handed over is handed over again."""
+"""With a service's name exists as long as Redis has kept its memory; when it is gone, what that service handed over is
+handed over again."""
 
 log = telemetry.get_logger("relay")
 
@@ -108,6 +109,7 @@ def _sweep(services: list[str]) -> set[tuple[str, str]]:
     _guarded(_beat, services)
     for service in services:
         with db.own_context():
+            _guarded(_remind, service)
             _guarded(_confirm, service)
             _guarded(interest.refresh, service)
             if _guarded(outbox.due, service):
@@ -125,12 +127,15 @@ def _confirm(service: str) -> None:
 
 
 def _beat(services: list[str]) -> None:
-    client = redis()
-    if not client.exists(MARK_KEY):
-        for service in services:
-            outbox.hurry(service)
-        client.set(MARK_KEY, "1")
-    client.hset(HEARTBEAT_KEY, mapping={service: time.time() for service in services})
+    redis().hset(HEARTBEAT_KEY, mapping={service: time.time() for service in services})
+
+
+def _remind(service: str) -> None:
+    """Tell Redis again what it was told, if it has lost its memory."""
+    mark = f"{MARK_KEY}:{service}"
+    if not redis().exists(mark):
+        outbox.hurry(service)
+        redis().set(mark, "1")
 
 
 def _answer(item: tuple[str, str]) -> None:

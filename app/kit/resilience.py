@@ -37,16 +37,17 @@ local clock = redis.call('TIME')
 local now = tonumber(clock[1]) + tonumber(clock[2]) / 1000000
 local state = redis.call('HMGET', KEYS[1], 'level', 'at')
 local level = tonumber(state[1]) or tonumber(ARGV[2])
-local at = tonumber(state[2]) or now
-level = math.min(tonumber(ARGV[2]), level + math.max(0, now - at) * tonumber(ARGV[1]))
+local at = math.min(tonumber(state[2]) or now, now)
+level = math.min(tonumber(ARGV[2]), level + (now - at) * tonumber(ARGV[1]))
 local wait = 0
 local taken = math.min(math.floor(level), tonumber(ARGV[3]))
 if taken >= 1 then level = level - taken else wait = (1 - level) / tonumber(ARGV[1]) end
-redis.call('HSET', KEYS[1], 'level', tostring(level), 'at', tostring(math.max(now, at)))
+redis.call('HSET', KEYS[1], 'level', tostring(level), 'at', tostring(now))
 redis.call('EXPIRE', KEYS[1], 3600)
 return {taken, tostring(wait)}
 """
-"""By Redis's clock, for all processes: one whose own is ahead would else stop the flow for the others."""
+"""By Redis's clock, for all processes: one whose own is ahead would else stop the flow for the others. When Redis's is
+put back, the time that it has seen already counts from now."""
 
 _ADMIT = """
 if redis.call('EXISTS', KEYS[1]) == 0 then return 'closed' end

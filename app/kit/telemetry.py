@@ -31,11 +31,20 @@ HIDDEN_KEYS = re.compile(
 """Field names whose values never go into a log."""
 
 EMAIL = re.compile(r"[^\s@<>(),;:\"\[\]]{1,64}@[^\s@<>(),;:'\"\[\]]{1,255}")
-PHONE = re.compile(r"(?<![\w.:-])(?:\+|whatsapp:\+?|%2B)\d[\d ().-]{6,18}\d|(?<![\w.:-])\d{9,15}(?![\w.:-])")
+PHONE = re.compile(
+    r"(?:(?<![\w.-])(?:\+|whatsapp:\+?)|%2B)\d[\d ().-]{6,18}\d|(?:(?<![\w.-])|(?<=%3A))\d{9,15}(?![\w.:-])",
+    re.IGNORECASE,
+)
 BEARER = re.compile(r"\b(Bearer|Basic)\s+[\w.~+/=-]{6,}", re.IGNORECASE)
 API_KEY = re.compile(r"\bemb_[\w-]{8,}")
-DATABASE_DETAIL = re.compile(r"DETAIL: .*")
-"""PostgreSQL shows the row or the key that it refuses, names and texts included."""
+DATABASE_DETAIL = re.compile(
+    r"(DETAIL: |^[^\W\d_]+:  ).*?(?=\n\[SQL|\n\(Background|\n\nThe above exc|\n\nDuring handling of|\Z)",
+    re.DOTALL | re.MULTILINE,
+)
+"""PostgreSQL shows the row or the key that it refuses, names and texts included, which may have several lines. In other
+languages than English it is a word at the beginning of a line, as all that it adds: "DETALLE:  ". What follows in a text
+of SQLAlchemy or in a trace is no part of it.
+"""
 
 URL_PASSWORD = re.compile(r"(?<=://)([^/\s:@]*):([^/\s@]+)(?=@)")
 
@@ -109,7 +118,7 @@ def note_lookup(name: str, result: str) -> None:
 
 def masked(text: str) -> str:
     """`text` with addresses, phone numbers, keys, passwords and refused rows made unreadable."""
-    text = DATABASE_DETAIL.sub("DETAIL: ***", text)
+    text = DATABASE_DETAIL.sub(r"\1***", text)
     text = URL_PASSWORD.sub(r"\1:***", text)
     text = BEARER.sub(r"\1 ***", text)
     text = API_KEY.sub("emb_***", text)

@@ -34,8 +34,11 @@ class Transport(Protocol):
     def confirmations(self, producer: str) -> list[tuple[str, str]]:
         """Pairs (event id, listener) that came back for `producer` since the last call."""
 
-    def drain(self, listener: str) -> None:
-        """Handle what waits for `listener`, where letters wait for a job rather than for a consumer."""
+    def drain(self, listener: str, deadline: float) -> None:
+        """Handle what waits for `listener`, where letters wait for a job rather than for a consumer.
+
+        After the deadline (app.kit.jobs.is_over) begins no more; who calls it rings for the rest.
+        """
 
     def waiting(self, listener: str) -> bool:
         """Whether drain() would find something."""
@@ -61,8 +64,8 @@ class RedisTransport:
         found = redis().lpop(_confirmed(producer), 1000) or []
         return [(item["id"], item["listener"]) for item in map(orjson.loads, found)]
 
-    def drain(self, listener: str) -> None:
-        """Handle all letters in the box. What fails is kept in the inbox and so is safe, too."""
+    def drain(self, listener: str, deadline: float) -> None:
+        """Handle the letters in the box. What fails is kept in the inbox and so is safe, too."""
         client = redis()
         while found := client.zrange(_box(listener), 0, TAKE - 1):
             letters = [orjson.loads(member) for member in found]
@@ -73,6 +76,8 @@ class RedisTransport:
                     pipe.rpush(_confirmed(producer), orjson.dumps({"id": letter["id"], "listener": listener}))
                 pipe.zrem(_box(listener), *found)
                 pipe.execute()
+            if jobs.is_over(deadline):
+                return
 
     def waiting(self, listener: str) -> bool:
         """Whether the box holds a letter."""
@@ -88,8 +93,11 @@ def receive_job(listener: str) -> jobs.Job:
     """The job that handles what waits for a service, and what failed and is due again."""
 
     def run() -> None:
-        _transport().drain(listener)
-        dead_letters.retry_due(listener)
+        deadline = jobs.drain_until()
+        _transport().drain(listener, deadline)
+        dead_letters.retry_due(listener, deadline)
+        if jobs.is_over(deadline):
+            jobs.ring(receive_job_name(listener))
 
     def due() -> bool:
         return _transport().waiting(listener) or dead_letters.due(listener)

@@ -22,6 +22,7 @@ from flask import Flask
 from redis.exceptions import RedisError
 from rq import Queue, SimpleWorker
 from rq.serializers import JSONSerializer
+from rq.timeouts import JobTimeoutException, UnixSignalDeathPenalty
 
 from app.kit import db, dead_letters, jobs, metrics, telemetry
 from app.kit.redis_client import connect
@@ -34,6 +35,9 @@ STOP_SECONDS = 20
 
 PR_SET_PDEATHSIG = 1
 """prctl(2): have the kernel signal us when our parent dies."""
+
+ENDS = (signal.SIGTERM, signal.SIGINT)
+"""The signals at which a worker ends."""
 
 log = telemetry.get_logger("worker")
 
@@ -55,8 +59,19 @@ class _Part:
         return ("events: " if self.consumes else "") + ", ".join(self.queues)
 
 
+class _TimeLimit(UnixSignalDeathPenalty):
+    """RQ's alarm, for jobs with an exception that reaches us past all that the job does about failures."""
+
+    def handle_death_penalty(self, signum: int, frame: FrameType | None) -> None:
+        if self._exception is JobTimeoutException:
+            raise jobs.TookTooLong
+        super().handle_death_penalty(signum, frame)  # type: ignore[no-untyped-call]
+
+
 class QueueWorker(SimpleWorker):
     """Drains queues inside the app's context, without per-job chatter to Redis."""
+
+    death_penalty_class = _TimeLimit
 
     def __init__(self, app: Flask, queues: Sequence[Queue], **options: Any) -> None:
         super().__init__(list(queues), **options)
@@ -67,6 +82,11 @@ class QueueWorker(SimpleWorker):
         with self.app.app_context():
             return bool(super().perform_job(*args, **kwargs))
 
+    def request_stop(self, signum: int, frame: FrameType | None) -> None:
+        """Take no further job, and have the one that runs begin nothing more."""
+        jobs.stop()
+        super().request_stop(signum, frame)  # type: ignore[no-untyped-call]
+
     def request_force_stop(self, signum: int, frame: FrameType | None) -> None:
         """Go on finishing the job: platforms send SIGTERM to every process and the parent sends it again.
 
@@ -76,6 +96,54 @@ class QueueWorker(SimpleWorker):
 
 def run(app: Flask, names: Sequence[str]) -> None:
     """Drain the named queues (all served ones when none is named) until SIGTERM or SIGINT."""
+    parts = _parts(app, names)
+    db.dispose_engines(app)
+    gc.collect()
+    gc.freeze()  # the collector would write into pages that the children share with us
+    children: dict[int, _Part] = {}
+    stopping: list[int] = []
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        stopping.append(number)
+        for child in children:
+            _signal(child, signal.SIGTERM)
+
+    def start(part: _Part) -> None:
+        """Start a child, unless it is too late. A signal waits until we know whom to pass it on to."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, ENDS)
+        try:
+            if not stopping:
+                children[_start(app, part)] = part
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDS)
+
+    for number in ENDS:
+        signal.signal(number, stop)
+    for part in parts:
+        start(part)
+    log.info("worker started", parts=[str(part) for part in parts])
+    deadline: float | None = None
+    while children:
+        pid, _status = os.waitpid(-1, os.WNOHANG)
+        if pid in children:
+            part = children.pop(pid)
+            if not stopping:
+                log.error("worker child died, starting it again", part=str(part))
+                time.sleep(0.5)  # a child that dies at once must not spin
+                start(part)
+            continue
+        if stopping:
+            deadline = deadline or time.monotonic() + STOP_SECONDS
+            if time.monotonic() > deadline:
+                for child, part in children.items():
+                    log.error("worker child does not end, killing it", part=str(part))
+                    _signal(child, signal.SIGKILL)
+        signal.sigtimedwait({signal.SIGCHLD}, 0.2)
+    log.info("worker stopped")
+
+
+def _parts(app: Flask, names: Sequence[str]) -> list[_Part]:
+    """What the children do, one each; exits when a queue is named that is not served."""
     with app.app_context():
         known = list(dict.fromkeys(job.queue for job in jobs.known().values()))
         patient = {job.queue for job in jobs.known().values() if job.patient}
@@ -91,39 +159,7 @@ def run(app: Flask, names: Sequence[str]) -> None:
     metrics.join(app.config)
     if tells := metrics.serve(app):
         parts.append(_Part(tells=tells))
-    db.dispose_engines(app)
-    gc.collect()
-    gc.freeze()  # the collector would write into pages that the children share with us
-    children: dict[int, _Part] = {}
-    stopping: list[int] = []
-
-    def stop(number: int, _frame: FrameType | None) -> None:
-        stopping.append(number)
-        for child in children:
-            _signal(child, signal.SIGTERM)
-
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
-    for part in parts:
-        children[_start(app, part)] = part
-    log.info("worker started", parts=[str(part) for part in parts])
-    deadline: float | None = None
-    while children:
-        pid, _status = os.waitpid(-1, os.WNOHANG)
-        if pid in children:
-            part = children.pop(pid)
-            if not stopping:
-                log.error("worker child died, starting it again", part=str(part))
-                time.sleep(0.5)  # a child that dies at once must not spin
-                children[_start(app, part)] = part
-            continue
-        if stopping:
-            deadline = deadline or time.monotonic() + STOP_SECONDS
-            if time.monotonic() > deadline:
-                for child in children:
-                    _signal(child, signal.SIGKILL)
-        signal.sigtimedwait({signal.SIGCHLD}, 0.2)
-    log.info("worker stopped")
+    return parts
 
 
 def _groups(queues: Sequence[str], patient: Collection[str], processes: int) -> list[list[str]]:
@@ -160,12 +196,13 @@ def _start(app: Flask, part: _Part) -> int:
             ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
             if os.getppid() != parent:
                 os._exit(0)
-        signal.signal(
-            signal.SIGINT, signal.SIG_IGN
-        )  # the parent tells us; a terminal's Ctrl-C reaches everybody
+        # Until the work below says otherwise, SIGTERM just ends us: what the parent does at it is not for us.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        # The parent tells us; a terminal's Ctrl-C reaches everybody.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDS)
         db.dispose_engines(app, close=False)
         if part.tells:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
             part.tells()
         elif part.consumes:
             from app.kit import broker  # who has no broker does not load its client
@@ -198,6 +235,8 @@ def _drain(app: Flask, names: Sequence[str]) -> None:
             )
             worker.work(logging_level="WARNING", with_scheduler=False)
         except RedisError as error:
+            if jobs.stopping():
+                return
             log.warning("redis is gone, waiting for it", error=type(error).__name__)
             time.sleep(1)
             continue

@@ -16,7 +16,7 @@ from flask import Flask, current_app
 
 from app.kit import telemetry
 from app.kit.db import own_context, transaction, utcnow
-from app.kit.jobs import Job, ring
+from app.kit.jobs import Job, drain_until, is_over, ring
 from app.webhooks import commands, providers, queries, signing
 from app.webhooks.commands import DELIVER_JOB, Parcel
 from app.webhooks.commands.delivery import LEASE, Result
@@ -46,9 +46,6 @@ FIRST_ALLOWANCE, MOST_ALLOWED = 8, 120
 RECORD_BATCH = 60
 RECORD_SECONDS = 0.1
 """Results are written when there are so many, or the oldest is so old."""
-
-DRAIN_SECONDS = 10.0
-"""After so long the job ends and rings for itself again: other queues wait for this worker, too."""
 
 REST_SECONDS = 0.05
 """How long not to ask the database again after it had nothing, while calls are under way."""
@@ -201,7 +198,7 @@ def courier() -> Courier:
 
 
 def deliver_due() -> None:
-    """Send all due messages; returns when only slow calls are left, or after DRAIN_SECONDS."""
+    """Send all due messages; returns when only slow calls are left, or when the job's time is over."""
     _Run(courier(), providers.sender(current_app.config.get("WEBHOOKS_ALLOW_PRIVATE", ()))).drain()
 
 
@@ -218,11 +215,11 @@ class _Run:
 
     def drain(self) -> None:
         """Claim, call and record until nothing more can be done now."""
-        ends = time.monotonic() + DRAIN_SECONDS
+        ends = drain_until()
         idle_since: float | None = None
         again = False
         while True:
-            over = time.monotonic() >= ends
+            over = is_over(ends)
             if not over:
                 self._claim()
             begun = 0 if over else self._begin()

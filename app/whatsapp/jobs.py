@@ -16,16 +16,13 @@ from flask import Flask, current_app
 
 from app.kit.db import db, transaction, utcnow
 from app.kit.errors import ProviderError, Unknown
-from app.kit.jobs import Job, answering, ring
+from app.kit.jobs import Job, answering, drain_until, is_over, ring
 from app.kit.resilience import breaker
 from app.kit.telemetry import bound, get_logger, note_call, outcome_of
 from app.whatsapp.commands import intake, sending, states, talk
 from app.whatsapp.providers import SENDERS, Accepted
 from app.whatsapp.queries import inbound
 from app.whatsapp.queries import sending as sending_queries
-
-DRAIN_SECONDS = 60.0
-"""A job stops draining after this long and rings again, so that it ends before RQ would stop it."""
 
 CALLS_AT_ONCE = 16
 """Provider calls in flight per process; each belongs to another contact."""
@@ -46,8 +43,8 @@ log = get_logger("whatsapp")
 
 def process_webhooks() -> None:
     """Take webhooks in, handle each contact's messages in order, send the replies; until nothing is due."""
-    deadline = time.monotonic() + DRAIN_SECONDS
-    while time.monotonic() < deadline:
+    deadline = drain_until()
+    while not is_over(deadline):
         db.session.expunge_all()
         with answering(states.SEND_JOB) as bell:
             taken = _take_in()
@@ -86,7 +83,7 @@ def _handle_waiting(deadline: float) -> int:
         return len(found)
     db.session.expunge_all()
     for contact_id in dict.fromkeys(found):
-        while time.monotonic() < deadline and _one(
+        while not is_over(deadline) and _one(
             partial(talk.handle, {contact_id}, 1),
             partial(talk.note_failure, contact_id),
             "message failed",
@@ -116,11 +113,11 @@ def webhooks_due() -> bool:
 
 def send_messages() -> None:
     """Hand over what waits: several contacts at once, each contact's messages one after the other."""
-    _send(time.monotonic() + DRAIN_SECONDS)
+    _send(drain_until())
 
 
 def _send(deadline: float) -> None:
-    """Begin calls until the deadline or until nothing is due, then wait for those under way."""
+    """Begin calls until the deadline, the worker's end, or until nothing is due, then wait for those under way."""
     app = current_app._get_current_object()  # type: ignore[attr-defined]
     calls: dict[Future[Accepted | ProviderError], sending.Errand] = {}
     with ThreadPoolExecutor(CALLS_AT_ONCE, thread_name_prefix="send") as pool:
@@ -129,7 +126,7 @@ def _send(deadline: float) -> None:
             db.session.expunge_all()
             free = CALLS_AT_ONCE - len(calls)
             full = False
-            if look and free and time.monotonic() < deadline:
+            if look and free and not is_over(deadline):
                 with transaction():
                     errands = sending.hand_over(free)
                 _begin(pool, app, calls, errands)
@@ -144,10 +141,10 @@ def _send(deadline: float) -> None:
             if done:
                 said = [(calls.pop(future), future.result()) for future in done]
                 with transaction():
-                    errands = sending.record(said, go_on=time.monotonic() < deadline)
+                    errands = sending.record(said, go_on=not is_over(deadline))
                 _begin(pool, app, calls, errands)
                 look = look or not calls
-    if time.monotonic() >= deadline and sending_due():
+    if is_over(deadline) and sending_due():
         ring(states.SEND_JOB)
 
 
@@ -204,8 +201,8 @@ def sending_due() -> bool:
 
 def fire_timers() -> None:
     """Fire what nobody answered in time, end what nobody answered at all."""
-    deadline = time.monotonic() + DRAIN_SECONDS
-    while time.monotonic() < deadline:
+    deadline = drain_until()
+    while not is_over(deadline):
         timers = talk.due_timers(utcnow(), TIMERS_AT_ONCE)
         expiries = talk.due_expiries(utcnow(), TIMERS_AT_ONCE)
         for timer_id in timers:

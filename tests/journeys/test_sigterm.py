@@ -13,6 +13,7 @@ from http.client import HTTPConnection, HTTPException
 
 import pytest
 
+from app.whatsapp.jobs import CALLS_AT_ONCE
 from tests.fakes.loopback import Hold
 from tests.journeys.installation import Installation
 from tests.journeys.processes import Program
@@ -23,6 +24,9 @@ from tests.ops.waiting import gone, wait_for
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 told = pytest.mark.parametrize("everybody", [False, True], ids=["the parent", "everybody twice"])
+
+CROWD = 80
+"""People who write at once: far more than a worker's children can answer at once."""
 
 
 class Half:
@@ -144,6 +148,50 @@ def test_a_worker_that_is_told_to_end_finishes_what_the_provider_has_in_hand(
     go_on(somebody, 1)
     assert_once(made, somebody)
     assert somebody.states()[REPLIES[0]] == "sent", "it heard the provider's answer to the end"
+
+
+@told
+def test_a_worker_told_to_end_under_load_hears_out_the_calls_it_has_begun_and_begins_no_more(
+    made: Installation, person: Callable[..., Person], everybody: bool
+) -> None:
+    worker, people = made.of("whatsapp").worker, [person() for _ in range(CROWD)]
+    worker.terminate()
+    worker.ended()
+    for somebody in people:
+        say(somebody, 0)
+    made.meta.plan(*[Hold()] * len(REPLIES) * CROWD)
+    worker.start()
+    wait_for(lambda: sum(len(somebody.calls()) for somebody in people) >= CALLS_AT_ONCE, "it is busy")
+    worker.terminate(everybody=everybody)
+    made.meta.free()
+    assert worker.ended() == 0
+    assert "killing" not in worker.log.read_text()
+    counted = "SELECT count(*) FROM whatsapp_message WHERE direction = 'out' AND status = "
+    assert made.number("whatsapp", f"{counted}'sending'") == 0
+    assert made.number("whatsapp", f"{counted}'queued'") > 0, "the rest is for the next worker"
+    made.start()
+    made.settle()
+    assert all(somebody.heard == list(REPLIES[:2]) for somebody in people)
+    assert all(len(somebody.calls()) == 2 for somebody in people)
+
+
+@told
+def test_a_child_that_is_being_started_is_told_to_end_like_the_others(
+    made: Installation, everybody: bool
+) -> None:
+    worker = made.of("whatsapp").worker
+    wait_for(worker.heeds_sigterm, "it has begun")
+    (child, *_) = wait_for(worker.children, "children")
+    said = worker.log.stat().st_size
+
+    def tells() -> str:
+        return worker.log.read_text()[said:]
+
+    child.kill()
+    wait_for(lambda: "starting it again" in tells(), "the parent has seen it")
+    worker.terminate(everybody=everybody)
+    assert worker.ended() == 0
+    assert "killing" not in tells()
 
 
 @told

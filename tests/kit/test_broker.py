@@ -15,7 +15,7 @@ from kombu import Connection
 from sqlalchemy import select
 
 from app.contracts.events import LeadCreated
-from app.kit import broker, db, dead_letters, inbox, outbox
+from app.kit import broker, db, dead_letters, inbox, jobs, outbox
 from app.kit.broker import publisher, topology
 from app.kit.errors import Temporary
 from app.kit.redis_client import redis
@@ -217,7 +217,7 @@ def test_a_failing_handler_leaves_the_queue_empty_and_is_tried_again_from_the_in
         assert not dead_letters.due("email")
         db.db.session.scalars(select(EmailInbox)).one().handled_at -= timedelta(seconds=inbox.pause(attempt))
         db.db.session.commit()
-        dead_letters.retry_due("email")
+        dead_letters.retry_due("email", jobs.drain_until())
         db.db.session.expire_all()
     assert len(calls) == 3
     assert db.db.session.scalars(select(EmailInbox)).one().state == "done"

@@ -56,6 +56,16 @@ def publish(event: Any) -> None:
         outbox.publish(event)
 
 
+@pytest.mark.parametrize("odd", [2**70, "half an emoji \ud83d"])
+def test_what_could_never_leave_is_refused_when_it_is_published(
+    handled: list[Any], drain: Callable[[], None], odd: Any
+) -> None:
+    with pytest.raises(TypeError):
+        publish(a_lead_created(company=odd))
+    drain()
+    assert handled == []
+
+
 def test_an_event_reaches_every_listener_once(handled: list[Any], drain: Callable[[], None]) -> None:
     event = a_lead_created()
     publish(event)
@@ -226,7 +236,7 @@ def test_a_failed_event_that_nobody_wants_any_more_is_done(
     row = db.db.session.scalars(select(EmailInbox)).one()
     row.handled_at -= timedelta(seconds=inbox.pause(1))
     db.db.session.commit()
-    dead_letters.retry_due("email")
+    dead_letters.retry_due("email", jobs.drain_until())
     db.db.session.expire_all()
     assert db.db.session.scalars(select(EmailInbox)).one().state == "done"
 

@@ -24,6 +24,10 @@ SECRETS = [
     "+5491155551234",
     "whatsapp:+34612345678",
     "34612345678",
+    "to:+34 612 345 678",
+    '{"wa_id":34612345678}',
+    "https://api.example.com/?To=whatsapp%3A%2B34612345678",
+    "from=whatsapp%3a34612345678",
     "Bearer EAAGm0PX4ZCpsBAKZCZBs",
     "emb_0123456789abcdef",
     "redis://user:pa55word@host",
@@ -33,7 +37,7 @@ SECRETS = [
 @pytest.mark.parametrize("secret", SECRETS)
 def test_personal_data_and_keys_are_masked_inside_sentences(secret: str) -> None:
     text = masked(f"could not deliver to {secret}, giving up")
-    for part in ("ana.garcia", "612", "5491155551234"[:9], "EAAGm0PX4", "0123456789abc", "pa55word"):
+    for part in ("ana.garcia", "612", "345 6", "5491155551234"[:9], "EAAGm0PX4", "0123456789abc", "pa55word"):
         assert part not in text or part not in secret
 
 
@@ -45,6 +49,9 @@ def test_personal_data_and_keys_are_masked_inside_sentences(secret: str) -> None
         "took 12345 ms",
         "status 200",
         "port 8080",
+        "redis://cache:6379/0",
+        '{"at":"2026-11-24T04:53:41.123456+00:00"}',
+        "since=2026-11-24T04%3A53%3A41.123456%2B00%3A00",
     ],
 )
 def test_ordinary_facts_stay_readable(harmless: str) -> None:
@@ -84,10 +91,36 @@ def test_exception_texts_of_libraries_are_masked(lines: Callable[[], list[dict[s
 def test_a_row_that_the_database_refuses_is_not_shown() -> None:
     text = masked(
         'null value in column "name" violates not-null constraint\n'
-        "DETAIL:  Failing row contains (1, Begoña Ibáñez, needs azulejos).\nCONTEXT: none"
+        "DETAIL:  Failing row contains (1, Begoña Ibáñez, needs\nazulejos).\n[SQL: INSERT INTO leads_lead]"
     )
     assert "Begoña" not in text and "azulejos" not in text
-    assert "violates not-null constraint" in text and "CONTEXT" in text
+    assert "violates not-null constraint" in text and "[SQL: INSERT INTO leads_lead]" in text
+
+
+@pytest.mark.parametrize(
+    "word", ["DETALLE", "DÉTAIL", "DETALHE", "DETTAGLI", "SZCZEGÓŁY", "ПОДРОБНОСТИ", "描述"]
+)
+def test_nor_by_a_database_that_speaks_another_language(word: str) -> None:
+    text = masked(
+        f"llave duplicada\n{word}:  Ya existe la llave (name)=(Ana\nPérez).\n(Background on this error)"
+    )
+    assert "Ana" not in text and "Pérez" not in text
+    assert text.startswith("llave duplicada") and text.endswith("(Background on this error)")
+
+
+def test_where_an_error_was_raised_is_shown_also_below_a_row(
+    lines: Callable[[], list[dict[str, Any]]],
+) -> None:
+    try:
+        try:
+            raise ValueError("refused\nDETAIL:  Failing row contains (Ana\nPérez).")
+        except ValueError as error:
+            raise KeyError("wrapped") from error
+    except KeyError:
+        telemetry.get_logger("test").exception("failed")
+    (line,) = lines()
+    assert "Pérez" not in line["exception"]
+    assert "KeyError: 'wrapped'" in line["exception"]
 
 
 def test_lines_carry_the_request_id_of_what_caused_the_work(

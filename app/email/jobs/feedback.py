@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from flask import current_app
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -16,10 +14,7 @@ from app.email.providers.ways import WAYS
 from app.kit import telemetry
 from app.kit.db import transaction
 from app.kit.errors import ProviderError
-from app.kit.jobs import ring
-
-DRAIN_SECONDS = 10.0
-"""As for sending: other queues wait for this worker, too."""
+from app.kit.jobs import drain_until, is_over, ring
 
 log = telemetry.get_logger("email")
 
@@ -32,8 +27,8 @@ def sns_fetch() -> sns.Fetch:
 
 def take_in() -> None:
     """Understand all notices that wait."""
-    ends = time.monotonic() + DRAIN_SECONDS
-    while time.monotonic() < ends:
+    ends = drain_until()
+    while not is_over(ends):
         with transaction():
             notices = commands.claim_notices()
         if not notices:

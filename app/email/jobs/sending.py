@@ -29,7 +29,7 @@ from app.kit import outbox, telemetry
 from app.kit.context import REQUEST_ID
 from app.kit.db import new_id, transaction, utcnow
 from app.kit.errors import Misconfigured, ProviderError, RateLimited, Temporary, Unknown
-from app.kit.jobs import ring
+from app.kit.jobs import drain_until, is_over, ring
 from app.kit.resilience import BreakerOpen, TokenBucket, breaker, pause, paused
 
 BATCH = 100
@@ -44,10 +44,6 @@ FEW = 3
 
 GROUP_SECONDS = 10.0
 """A group that takes longer is cut short: its lease must not end while it is sent."""
-
-DRAIN_SECONDS = 10.0
-"""After so long the job ends and rings for itself again: other queues wait for this worker, and a stopping worker
-has 20 s."""
 
 LOST_IN_A_ROW = 3
 """Letters lost to connections or silence in a row after which the provider counts as failing."""
@@ -198,7 +194,7 @@ class Batch:
                     log.warning("mail provider passed over", provider=route.name, code=error.code)
                 finally:
                     self._write(route)
-                if not self.waiting or time.monotonic() >= self._ends:
+                if not self.waiting or is_over(self._ends):
                     break
             if troubles:
                 self._note(troubles)
@@ -216,7 +212,7 @@ class Batch:
     def _hand_out(self, route: Route) -> None:
         """Send what waits by one way, group by group, until the time is over."""
         tried: set[str] = set()
-        while time.monotonic() < self._ends:
+        while not is_over(self._ends):
             group = list(islice((ref for ref in self.waiting if ref not in tried), GROUP))
             if not group:
                 return
@@ -321,14 +317,14 @@ def _route(chosen: ChosenWay) -> Route:
 
 def send_due() -> None:
     """Send all due messages, by the first way out that works; ends early when none does."""
-    ends = time.monotonic() + DRAIN_SECONDS
+    ends = drain_until()
     config = current_app.config
     with transaction():
         commands.take_back()
     routes = routes_of(config)
     is_helped = False
     try:
-        while time.monotonic() < ends:
+        while not is_over(ends):
             with transaction():
                 claimed = commands.claim_due(BATCH, public_url=config.get("PUBLIC_URL") or "")
             if len(claimed) == BATCH and not is_helped:

@@ -62,7 +62,7 @@ class BrokerTransport:
         """None: send() knows all."""
         return []
 
-    def drain(self, _listener: str) -> None:
+    def drain(self, _listener: str, _deadline: float) -> None:
         """Nothing: consumers do not wait for a job."""
 
     def waiting(self, _listener: str) -> bool:

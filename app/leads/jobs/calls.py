@@ -56,7 +56,7 @@ T = TypeVar("T")
 
 
 class Stopped(Exception):
-    """The connection cannot go on until a person has looked; it says so already."""
+    """The connection cannot go on until a person has looked, and says so already; or its worker ends."""
 
 
 def closed_key(base_id: str) -> str:

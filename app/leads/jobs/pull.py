@@ -5,23 +5,21 @@ Once a day everything is compared, because a webhook can be lost and a formula d
 
 from __future__ import annotations
 
-import time
 from datetime import datetime, timedelta
 
 from app.kit import telemetry
 from app.kit.db import transaction
 from app.kit.errors import Misconfigured, Permanent
-from app.kit.jobs import ring
+from app.kit.jobs import drain_until, is_over, ring, stopping
 from app.leads.commands import airtable_gone as gone
 from app.leads.commands import airtable_pull as commands
 from app.leads.commands import airtable_turns as turns
 from app.leads.commands.airtable_pull import News
 from app.leads.commands.airtable_turns import Turn
-from app.leads.jobs.calls import Calls, calls_of
+from app.leads.jobs.calls import Calls, Stopped, calls_of
 from app.leads.providers import WEBHOOK_DAYS, WEBHOOKS_PER_BASE, Change, Changes, Record
 from app.leads.queries import airtable as queries
 
-DRAIN_SECONDS = 60.0
 REFRESH_BEFORE = timedelta(hours=48)
 """A webhook that ends sooner is prolonged."""
 
@@ -44,9 +42,9 @@ log = telemetry.get_logger("leads")
 
 def pull_all() -> None:
     """Read every table that is due."""
-    deadline = time.monotonic() + DRAIN_SECONDS
+    deadline = drain_until()
     done: set[str] = set()
-    while time.monotonic() < deadline:
+    while not is_over(deadline):
         with transaction():
             turn = turns.take_turn("pull", but=frozenset(done))
         if turn is None:
@@ -144,6 +142,8 @@ def _pages(turn: Turn, calls: Calls, after: tuple[str, str] | None) -> tuple[set
         offset = page.offset
         if offset is None:
             return seen, latest
+        if stopping():
+            raise Stopped("worker ends")  # a table may take minutes; the next worker begins it again
 
 
 # --- by webhook ---------------------------------------------------------------------------------------------------------

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 
 from app.kit import telemetry
 from app.kit.db import transaction
 from app.kit.errors import Permanent, ProviderError
-from app.kit.jobs import ring
+from app.kit.jobs import drain_until, is_over, ring
 from app.leads.commands import airtable_pull
 from app.leads.commands import airtable_push as commands
 from app.leads.commands import airtable_turns as turns
@@ -18,9 +17,6 @@ from app.leads.jobs.calls import Calls, calls_of
 from app.leads.jobs.pull import read_changes
 from app.leads.providers import BATCH, AirtableApi, Record
 from app.leads.providers.airtable import Airtable
-
-DRAIN_SECONDS = 30.0
-"""After so long the job ends and rings for itself, so that captured leads and events get their turn."""
 
 FRESH_SECONDS = 30.0
 """A table that was read longer ago is read before it is written, so that we do not write over news."""
@@ -36,13 +32,13 @@ log = telemetry.get_logger("leads")
 
 def push_all() -> None:
     """Write everything that is due, connection by connection."""
-    deadline = time.monotonic() + DRAIN_SECONDS
+    deadline = drain_until()
     while True:
         with transaction():
             if not commands.route_new():
                 break
     done: set[str] = set()
-    while time.monotonic() < deadline:
+    while not is_over(deadline):
         with transaction():
             turn = turns.take_turn("push", but=frozenset(done))
         if turn is None:
@@ -63,7 +59,7 @@ def _push(turn: Turn, calls: Calls, deadline: float) -> None:
         return
     _look(turn, calls)
     refusing: set[str] = set()
-    while time.monotonic() < deadline:
+    while not is_over(deadline):
         _write_all(turn, calls, deadline)
         with transaction():
             batch = commands.next_batch(turn)
@@ -123,7 +119,7 @@ def _write_all(turn: Turn, calls: Calls, deadline: float) -> None:
 
 
 def _plan(turn: Turn, under_way: Sequence[Planned], deadline: float) -> Sequence[Planned]:
-    if time.monotonic() > deadline:
+    if is_over(deadline):
         return ()
     with transaction():
         return commands.next_batch(turn, but=[item.lead_id for item in under_way]).writes
