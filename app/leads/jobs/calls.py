@@ -14,7 +14,6 @@ from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from rq.timeouts import BaseTimeoutException
 from sqlalchemy.exc import DBAPIError
 
 from app.kit import telemetry
@@ -240,18 +239,12 @@ def calls_of(turn: Turn) -> Iterator[Calls]:
     except (Stopped, LostTurn):
         pass
     except Exception as error:
-        if _ends_the_job(error):
-            raise
+        if isinstance(error, DBAPIError) and error.connection_invalidated:
+            raise  # no fault in this turn's work
         log.exception("airtable turn broke", connection_id=turn.connection_id)
         trouble = Unknown(type(error).__name__, code="bug")
     finally:
         _finish(calls, trouble)
-
-
-def _ends_the_job(error: Exception) -> bool:
-    """Whether it is no fault in this turn's work: RQ's limit, or a lost connection to the database."""
-    is_lost = isinstance(error, DBAPIError) and error.connection_invalidated
-    return is_lost or isinstance(error, BaseTimeoutException)
 
 
 def _finish(calls: Calls, trouble: ProviderError | None) -> None:
