@@ -94,6 +94,16 @@ class QueueWorker(SimpleWorker):
         """
 
 
+    def teardown(self) -> None:
+        """Say good-bye on a fresh connection.
+
+        The signal breaks in anywhere, also when a question for work has been sent and its answer is not awaited yet: on
+        that connection Redis would answer nothing else before there is work.
+        """
+        self.connection.connection_pool.disconnect(inuse_connections=False)
+        super().teardown()  # type: ignore[no-untyped-call]
+
+
 def run(app: Flask, names: Sequence[str]) -> None:
     """Drain the named queues (all served ones when none is named) until SIGTERM or SIGINT."""
     parts = _parts(app, names)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import repeat
+from typing import Any
 
 import pytest
 from flask import Flask
+from rq import Queue, Worker
 from rq.serializers import JSONSerializer
 
 from app.contracts.events import LeadCreated
 from app.kit import dead_letters, jobs, outbox, transport, work
-from app.kit.redis_client import redis
+from app.kit.redis_client import connect, redis
 from tests.kit.test_outbox import a_lead_created, listen, publish
 
 NAME = "email.send_due"
@@ -128,3 +132,35 @@ def why_it_failed(app: Flask, monkeypatch: pytest.MonkeyPatch, name: str, run: C
     result = job.latest_result()
     assert result is not None and result.exc_string is not None
     return result.exc_string
+
+
+@pytest.mark.timeout(60)
+def test_a_worker_told_to_end_between_a_question_and_its_answer_ends(app: Flask) -> None:
+    connection = connect(app.config["REDIS_URL"], reply_seconds=None)
+    pool = connection.connection_pool
+    asked: list[str] = []
+
+    class Interrupted(pool.connection_class):  # type: ignore[misc, name-defined]
+        """The signal comes when Redis has been asked for work, and nobody waits for the answer yet."""
+
+        def send_command(self, *args: Any, **options: Any) -> None:
+            super().send_command(*args, **options)
+            if str(args[0]).startswith("BL"):
+                asked.append(args[0])
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    pool.connection_class = Interrupted
+    queues = [
+        Queue(name, connection=connection, serializer=JSONSerializer)
+        for name in ("nobody-rings", "this-either")
+    ]
+    handlers = {number: signal.getsignal(number) for number in work.ENDS}
+    try:
+        worker = work.QueueWorker(app, queues, connection=connection, serializer=JSONSerializer)
+        assert worker.work(logging_level="WARNING") is False
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        jobs._stopping.clear()
+    assert len(asked) == 1
+    assert not Worker.all(connection=redis()), "it has said good-bye"
