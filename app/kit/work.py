@@ -93,7 +93,6 @@ class QueueWorker(SimpleWorker):
         RQ would break off in the middle of a job; the parent kills whoever has not finished in STOP_SECONDS.
         """
 
-
     def teardown(self) -> None:
         """Say good-bye on a fresh connection.
 
