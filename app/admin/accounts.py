@@ -53,8 +53,9 @@ def _tidy(name: str) -> str:
 
 def _is_taken(text: str, column: Any, key: Any, but: int | None) -> bool:
     """Whether another row looks the same. Not asked of the database: SQLite knows the case of ASCII only."""
+    wanted = _tidy(text).casefold()
     rows = db.session.execute(select(key, column))
-    return any(_tidy(other).casefold() == _tidy(text).casefold() for id_, other in rows if id_ != but)
+    return any(_tidy(other).casefold() == wanted for id_, other in rows if id_ != but)
 
 
 def _check_name(name: str, where: str) -> list[Problem]:

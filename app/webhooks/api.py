@@ -8,16 +8,17 @@ from typing import Annotated, Any, Literal
 from flask import Response, current_app
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
-from app.contracts.problems import Problem, problem
+from app.contracts.problems import Problem
 from app.kit.auth import current, needs
 from app.kit.db import transaction
-from app.kit.errors import Invalid, PreconditionRequired
+from app.kit.errors import PreconditionRequired
 from app.kit.rest import (
     Body,
     Moment,
     Page,
     PageQuery,
     api_blueprint,
+    bad_cursor,
     created,
     decode_cursor,
     encode_cursor,
@@ -335,7 +336,7 @@ def _position(cursor: str | None) -> str | None:
     if values is None:
         return None
     if not (isinstance(values[0], str) and queries.is_id(values[0])):
-        raise Invalid([problem("/cursor", "bad_cursor", "This cursor does not belong to this list.")])
+        raise bad_cursor()
     return values[0]
 
 

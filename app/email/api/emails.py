@@ -16,8 +16,7 @@ from app.email.providers.dns import accepts_mail
 from app.email.render import SOURCE_BYTES, SUBJECT_CHARS
 from app.kit.auth import current, needs
 from app.kit.db import transaction
-from app.kit.errors import Invalid
-from app.kit.rest import Page, PageQuery, created, decode_cursor, encode_cursor, endpoint
+from app.kit.rest import Page, PageQuery, bad_cursor, created, decode_cursor, encode_cursor, endpoint
 
 
 def _text(limit: int, **more: Any) -> Any:
@@ -146,7 +145,7 @@ def index(query: EmailQuery) -> dict[str, Any]:
     """Newest first."""
     position = decode_cursor(query.cursor, 1)
     if position is not None and not (isinstance(position[0], str) and queries.is_id(position[0])):
-        raise Invalid([problem("/cursor", "bad_cursor", "This cursor does not belong to this list.")])
+        raise bad_cursor()
     found = queries.list_messages(
         status=query.status,
         lead_id=query.lead_id,

@@ -7,14 +7,12 @@ from typing import Annotated, Any, Literal
 from flask import Response
 from pydantic import BaseModel, Field
 
-from app.contracts.problems import problem
 from app.email import commands, queries
 from app.email.api.blueprint import bp
 from app.email.models import ADDRESS_LENGTH, REASONS, SCOPES, Suppression
 from app.kit.auth import current, needs
 from app.kit.db import transaction
-from app.kit.errors import Invalid
-from app.kit.rest import Body, Page, PageQuery, created, decode_cursor, encode_cursor, endpoint
+from app.kit.rest import Body, Page, PageQuery, bad_cursor, created, decode_cursor, encode_cursor, endpoint
 
 TAGS = ("email",)
 
@@ -53,7 +51,7 @@ def suppressions(query: SuppressionsQuery) -> dict[str, Any]:
     """The newest first."""
     position = decode_cursor(query.cursor, 1)
     if position is not None and not (isinstance(position[0], str) and queries.is_id(position[0])):
-        raise Invalid([problem("/cursor", "bad_cursor", "This cursor does not belong to this list.")])
+        raise bad_cursor()
     found = queries.list_suppressions(
         address=query.address, before=position[0] if position else None, limit=query.limit + 1
     )

@@ -6,15 +6,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.contracts.problems import problem
 from app.email import queries
 from app.email.api.blueprint import bp
 from app.email.models import CATEGORIES, LANGUAGES
 from app.email.queries import TemplateInUse
 from app.email.render import preview
 from app.kit.auth import needs
-from app.kit.errors import Invalid
-from app.kit.rest import Body, Page, PageQuery, decode_cursor, encode_cursor, endpoint
+from app.kit.rest import Body, Page, PageQuery, bad_cursor, decode_cursor, encode_cursor, endpoint
 from app.kit.rest.problems import show_problem
 
 Language = Annotated[str, Field(pattern="^[a-z]{2}$", examples=list(LANGUAGES))]
@@ -98,7 +96,7 @@ def templates(query: TemplatesQuery) -> dict[str, Any]:
     """By key and language."""
     position = decode_cursor(query.cursor, 2)
     if position is not None and not all(isinstance(part, str) for part in position):
-        raise Invalid([problem("/cursor", "bad_cursor", "This cursor does not belong to this list.")])
+        raise bad_cursor()
     found = queries.list_templates(
         language=query.language,
         after=(position[0], position[1]) if position else None,

@@ -199,7 +199,7 @@ def give_back(claims: Mapping[str, datetime]) -> None:
     Those whose lead was deleted meanwhile are stopped. claims: the refs, and until when each is ours.
     """
     is_unwanted = Message.error_code == LEAD_DELETED
-    _update(
+    db.session.execute(
         update(Message)
         .where(
             Message.id.in_(claims),
@@ -212,6 +212,7 @@ def give_back(claims: Mapping[str, datetime]) -> None:
             claimed_until=None,
             handing_over_at=None,
         )
+        .execution_options(synchronize_session=False)
     )
 
 
@@ -279,7 +280,3 @@ def _note(
 ) -> None:
     values: dict[str, Any] = {"provider": provider, "outcome": outcome, "code": code, "detail": detail}
     db.session.add(Attempt(message_id=row.id, at=now, **values))
-
-
-def _update(statement: Any) -> None:
-    db.session.execute(statement.execution_options(synchronize_session=False))

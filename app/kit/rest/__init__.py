@@ -7,7 +7,7 @@ guarded by ETags, repeats by Idempotency-Key, lists are paged by cursor, and all
 from app.kit.rest.endpoint import Body, api_blueprint, created, endpoint, etag_of, if_match, require_match
 from app.kit.rest.idempotency import idempotency_table
 from app.kit.rest.openapi import document, documented
-from app.kit.rest.paging import Cursor, Moment, Page, PageQuery, decode_cursor, encode_cursor
+from app.kit.rest.paging import Cursor, Moment, Page, PageQuery, bad_cursor, decode_cursor, encode_cursor
 from app.kit.rest.problems import init_problems, problem_response
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "Page",
     "PageQuery",
     "api_blueprint",
+    "bad_cursor",
     "created",
     "decode_cursor",
     "document",

@@ -77,6 +77,11 @@ def decode_cursor(cursor: str | None, length: int) -> list[Any] | None:
         values = None
     odd = not isinstance(values, list) or any(isinstance(value, str) and "\0" in value for value in values)
     if odd or len(values) != length:
-        raise Invalid([problem("/cursor", "bad_cursor", "This cursor does not belong to this list.")])
+        raise bad_cursor()
     found: list[Any] = values
     return found
+
+
+def bad_cursor() -> Invalid:
+    """For a list that finds other values in a cursor than it puts there."""
+    return Invalid([problem("/cursor", "bad_cursor", "This cursor does not belong to this list.")])

@@ -10,14 +10,14 @@ from typing import Any
 
 from flask import Response, request
 
-from app.contracts.problems import problem
 from app.kit.auth import current, needs
 from app.kit.db import db, transaction
-from app.kit.errors import Invalid, NotFound, PreconditionRequired
+from app.kit.errors import NotFound, PreconditionRequired
 from app.kit.rest import (
     Page,
     PageQuery,
     api_blueprint,
+    bad_cursor,
     created,
     decode_cursor,
     encode_cursor,
@@ -94,7 +94,7 @@ def index(query: LeadQuery) -> dict[str, Any]:
                 raise ValueError("cursor of another order")
             after = lists.position_from(query.sort, given[1:])
         except ValueError:
-            raise _bad_cursor() from None
+            raise bad_cursor() from None
     rows, further = lists.page(query.filters(), by=current(), sort=query.sort, after=after, limit=query.limit)
     return {
         "items": [cached.as_document(lead) for lead in rows],
@@ -180,7 +180,7 @@ def events(lead_id: str, query: PageQuery) -> dict[str, Any]:
         try:
             before = cached.canonical(str(given[0]))
         except NotFound:
-            raise _bad_cursor() from None
+            raise bad_cursor() from None
     lines = funnel.timeline(lead_id, current(), before=before, limit=query.limit + 1)
     shown = lines[: query.limit]
     return {
@@ -212,10 +212,6 @@ def write_note(lead_id: str, body: NoteIn) -> Response:
 def stages() -> dict[str, Any]:
     """All of them, in order."""
     return {"items": [_stage(stage) for stage in funnel.stages()], "next": None}
-
-
-def _bad_cursor() -> Invalid:
-    return Invalid([problem("/cursor", "bad_cursor", "This cursor does not belong to this list.")])
 
 
 def _given(body: LeadIn) -> dict[str, Any]:

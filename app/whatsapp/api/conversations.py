@@ -6,11 +6,9 @@ from uuid import UUID
 
 from flask import Response
 
-from app.contracts.problems import problem
 from app.kit.auth import current, needs
 from app.kit.db import transaction
-from app.kit.errors import Invalid
-from app.kit.rest import Page, PageQuery, created, decode_cursor, encode_cursor, endpoint
+from app.kit.rest import Page, PageQuery, bad_cursor, created, decode_cursor, encode_cursor, endpoint
 from app.whatsapp.api.blueprint import bp
 from app.whatsapp.api.schemas import (
     ConversationOut,
@@ -64,7 +62,7 @@ def messages(conversation_id: UUID, query: PageQuery) -> Page[MessageOut]:
     row = queries.conversation(str(conversation_id), current())
     position = decode_cursor(query.cursor, 1)
     if position is not None and not (type(position[0]) is int and 0 <= position[0] <= LARGEST_NUMBER):
-        raise Invalid([problem("/cursor", "bad_cursor", "This cursor does not belong to this list.")])
+        raise bad_cursor()
     rows = queries.page_of_messages(row.id, after=position[0] if position else 0, limit=query.limit + 1)
     shown = rows[: query.limit]
     following = encode_cursor(shown[-1].position) if len(rows) > query.limit else None

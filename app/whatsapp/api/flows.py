@@ -9,14 +9,14 @@ from uuid import UUID
 from flask import Response
 from pydantic import BaseModel, Field
 
-from app.contracts.problems import problem
 from app.kit.auth import current, needs
 from app.kit.db import transaction
-from app.kit.errors import Invalid, PreconditionFailed
+from app.kit.errors import PreconditionFailed
 from app.kit.rest import (
     Body,
     Page,
     PageQuery,
+    bad_cursor,
     created,
     decode_cursor,
     encode_cursor,
@@ -266,7 +266,7 @@ def list_flow_versions(flow_id: UUID, query: PageQuery) -> Page[VersionItem]:
     """Without their documents."""
     position = decode_cursor(query.cursor, 1)
     if position is not None and not (type(position[0]) is int and 0 < position[0] <= queries.LARGEST_NUMBER):
-        raise Invalid([problem("/cursor", "bad_cursor", "This cursor does not belong to this list.")])
+        raise bad_cursor()
     rows = queries.versions(str(flow_id), before=position[0] if position else None, limit=query.limit + 1)
     items = [
         VersionItem(number=row.number, published_at=row.published_at, published_by=row.published_by)
