@@ -184,9 +184,7 @@ def _processes(numbers: _Numbers) -> Iterator[Row]:
         yield Row(
             label=gettext("Workers of %(name)s", name=queue),
             level="ok" if workers else "error",
-            text=ngettext("%(num)s worker runs.", "%(num)s workers run.", int(workers))
-            if workers
-            else gettext("None is running."),
+            text=gettext("%(n)s running.", n=int(workers)) if workers else gettext("None is running."),
             advice="" if workers else gettext("Start a worker: python worker.py %(queue)s", queue=queue),
         )
     for service, seconds in numbers.by("relay_heartbeat_age_seconds", "service").items():

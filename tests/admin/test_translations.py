@@ -37,6 +37,7 @@ BESIDE_NO_NOUN = {
     "%(count)s in all; the latest are shown.",
     "%(count)s more…",
     "%(n)s per page",
+    "%(n)s running.",
     "It works, but look at %(n)s of these.",
     "Try %(n)s",
 }
