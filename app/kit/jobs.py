@@ -7,7 +7,6 @@ ring is lost, the relay's sweep asks every job whether rows are due and rings ag
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from flask import Flask, current_app
 from rq import Queue, Worker
 
 from app.kit import db, telemetry
+from app.kit.ending import Ending
 from app.kit.redis_client import RedisError, redis
 
 JOB_SECONDS = 120
@@ -74,17 +74,17 @@ class TookTooLong(BaseException):
     """RQ stops this job. No Exception, so that whoever goes on after a failure does not take it for one."""
 
 
-_stopping = threading.Event()
+_ending = Ending()
 
 
 def stop() -> None:
     """Have the jobs of this process begin nothing more: it was told to end."""
-    _stopping.set()
+    _ending.tell()
 
 
 def stopping() -> bool:
     """Whether this process was told to end."""
-    return _stopping.is_set()
+    return _ending.is_told()
 
 
 def drain_until() -> float:

@@ -16,6 +16,7 @@ from flask import Flask, current_app
 from sqlalchemy.exc import DBAPIError
 
 from app.kit import db, interest, jobs, metrics, outbox, telemetry
+from app.kit.ending import Ending
 from app.kit.errors import Temporary
 from app.kit.redis_client import RedisError, connect, redis
 from app.kit.rest import idempotency
@@ -41,9 +42,9 @@ log = telemetry.get_logger("relay")
 
 def run(app: Flask) -> None:
     """Work until SIGTERM or SIGINT."""
-    stop = threading.Event()
+    stop = Ending()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, lambda *_: stop.tell())
     metrics.join(app.config)
     if tells := metrics.serve(app):
         threading.Thread(target=tells, name="metrics", daemon=True).start()
@@ -52,7 +53,7 @@ def run(app: Flask) -> None:
         services = list(current_app.extensions["embudo_services"])
         log.info("relay started", services=services)
         last_sweep = last_purge = 0.0
-        while not stop.is_set():
+        while not stop.is_told():
             try:
                 what = _wait(waiting, services, max(0.1, last_sweep + SWEEP_SECONDS - time.monotonic()))
             except RedisError as error:

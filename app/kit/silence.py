@@ -17,7 +17,7 @@ class Silence:
     """What is known of one server. After a silence it is left alone; then one at a time tries, and nobody else waits."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal's handler may ask while its thread asks
         self._silent = False
         self._until = 0.0
         self._trying: int | None = None

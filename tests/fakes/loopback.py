@@ -137,10 +137,11 @@ class LoopbackServer:
         self._server.server_close()
         self._thread.join(timeout=5)
 
-    def _take(self, request: Received) -> Plan | None:
+    def _take(self, request: Received) -> tuple[Plan | None, threading.Event]:
+        """What this request meets, and what frees it: both at once, or free() would come between them."""
         with self._lock:
             self.requests.append(request)
-            return self._plans.pop(0) if self._plans else None
+            return self._plans.pop(0) if self._plans else None, self._released
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         loopback = self
@@ -171,16 +172,15 @@ class LoopbackServer:
                     headers={name.lower(): value for name, value in self.headers.items()},
                     body=self.rfile.read(length),
                 )
-                plan = loopback._take(request)
+                plan, released = loopback._take(request)
                 if isinstance(plan, Stall | Drop):
                     if plan.accepted:
                         loopback.handle(request)
                     if isinstance(plan, Stall):
-                        loopback._released.wait(PATIENCE)
+                        released.wait(PATIENCE)
                     self._note(request, None)
                     self.close_connection = True
                     return
-                released = loopback._released
                 answer = plan if isinstance(plan, Answer) else loopback.handle(request)
                 if isinstance(plan, Hold):
                     released.wait(PATIENCE)

@@ -17,6 +17,7 @@ from sqlalchemy import select
 from app.contracts.events import LeadCreated
 from app.kit import broker, db, dead_letters, inbox, jobs, outbox
 from app.kit.broker import publisher, topology
+from app.kit.ending import Ending
 from app.kit.errors import Temporary
 from app.kit.redis_client import redis
 from app.services import DEAD_LETTERS
@@ -95,7 +96,7 @@ def listen(app: Flask, url: str, *services: str) -> None:
     """What the consumers do with all that is there."""
     for service in services or LISTENERS:
         with broker.opened(url) as connection:
-            listener = broker.Listener(app, connection, service, threading.Event())
+            listener = broker.Listener(app, connection, service, Ending())
             while listener.wait(0.5):
                 pass
     db.db.session.expire_all()
@@ -262,11 +263,11 @@ def test_a_letter_is_not_acknowledged_before_its_inbox_has_it(
 ) -> None:
     lead_id = lead_created()
     outbox.hand_over("leads")
-    stop = threading.Event()
+    stop = Ending()
     db.db.session.remove()
     with db.engine_of("email").begin() as connection:
         connection.exec_driver_sql("ALTER TABLE email_inbox RENAME TO away")
-    stop.set()  # the consumer is told to stop while the database fails
+    stop.tell()  # the consumer is told to stop while the database fails
     with broker.opened(url) as link:
         broker.Listener(app, link, "email", stop).wait(2)
     assert handled == []
@@ -280,7 +281,7 @@ def test_a_letter_is_not_acknowledged_before_its_inbox_has_it(
 def test_a_broker_killed_under_load_loses_and_doubles_nothing(
     app: Flask, node: RabbitMQ, url: str, transport: Any, handled: list[Any]
 ) -> None:
-    stop = threading.Event()
+    stop = Ending()
     app.config["EVENTS_BROKER_URL"] = url
     from app.kit.broker import listener
 
@@ -318,7 +319,7 @@ def test_a_broker_killed_under_load_loses_and_doubles_nothing(
         wait_for(lambda: len(handled) >= len(expected), "everything is handled")
         wait_for(lambda: waiting(url, "email").waiting == 0, "nothing waits")
     finally:
-        stop.set()
+        stop.tell()
         for thread in threads:
             thread.join()
         app.config["EVENTS_BROKER_URL"] = None
@@ -336,7 +337,7 @@ def _hand_over_if_it_goes() -> None:
 def test_the_consumers_of_a_service_are_counted(app: Flask, url: str) -> None:
     assert waiting(url, "leads").consumers == 0
     with broker.opened(url) as connection:
-        broker.Listener(app, connection, "leads", threading.Event())
+        broker.Listener(app, connection, "leads", Ending())
         assert waiting(url, "leads").consumers == 1
 
 
@@ -350,7 +351,7 @@ def test_a_broker_that_answers_no_question_is_not_waited_for_for_ever(
     ):  # closing does not wait for ever, either
         node.freeze()
         try:
-            broker.Listener(app, connection, "leads", threading.Event())
+            broker.Listener(app, connection, "leads", Ending())
         finally:
             node.thaw()
     assert waiting(url, "leads").waiting == 0, "and afterwards all is as before"
@@ -360,7 +361,7 @@ def test_a_consumer_needs_no_queue_but_its_own(app: Flask, url: str) -> None:
     sick = broker.queue_of("whatsapp").name
     with broker.opened(url) as connection:
         connection.default_channel.queue_delete(sick)
-        broker.Listener(app, connection, "leads", threading.Event())
+        broker.Listener(app, connection, "leads", Ending())
         assert broker.inspect(url, ["whatsapp"])[1][0].state == "missing"
         assert broker.inspect(url, ["leads"])[1][0].consumers == 1
         broker.declare(connection.channel())

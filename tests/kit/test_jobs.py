@@ -16,6 +16,7 @@ from rq.serializers import JSONSerializer
 
 from app.contracts.events import LeadCreated
 from app.kit import dead_letters, jobs, outbox, transport, work
+from app.kit.ending import Ending
 from app.kit.redis_client import connect, redis
 from tests.kit.test_outbox import a_lead_created, listen, publish
 
@@ -135,7 +136,10 @@ def why_it_failed(app: Flask, monkeypatch: pytest.MonkeyPatch, name: str, run: C
 
 
 @pytest.mark.timeout(60)
-def test_a_worker_told_to_end_between_a_question_and_its_answer_ends(app: Flask) -> None:
+def test_a_worker_told_to_end_between_a_question_and_its_answer_ends(
+    app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "_ending", Ending())
     connection = connect(app.config["REDIS_URL"], reply_seconds=None)
     pool = connection.connection_pool
     asked: list[str] = []
@@ -161,6 +165,5 @@ def test_a_worker_told_to_end_between_a_question_and_its_answer_ends(app: Flask)
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
-        jobs._stopping.clear()
     assert len(asked) == 1
     assert not Worker.all(connection=redis()), "it has said good-bye"

@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError
 
 from app.kit import db, inbox, telemetry
 from app.kit.broker.topology import DOWN, declare, opened, queue_of
+from app.kit.ending import Ending
 
 PREFETCH = 20
 """Letters a consumer holds unacknowledged: what is redelivered when it dies."""
@@ -28,8 +29,8 @@ def consume(app: Flask, services: Sequence[str]) -> None:
 
     A thread per service: one whose database is down must not keep the letters of the others.
     """
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    stop = Ending()
+    signal.signal(signal.SIGTERM, lambda *_: stop.tell())
     url = app.config["EVENTS_BROKER_URL"]
     threads = [
         threading.Thread(target=_listen, args=(app, url, service, stop), name=f"events-{service}")
@@ -40,15 +41,15 @@ def consume(app: Flask, services: Sequence[str]) -> None:
     log.info("consumer started", services=list(services))
     while not stop.wait(0.5):
         if not all(thread.is_alive() for thread in threads):
-            stop.set()
+            stop.tell()
             sys.exit("a consumer thread ended; the worker starts a new child")
     for thread in threads:
         thread.join()
 
 
-def _listen(app: Flask, url: str, service: str, stop: threading.Event) -> None:
+def _listen(app: Flask, url: str, service: str, stop: Ending) -> None:
     failures = 0
-    while not stop.is_set():
+    while not stop.is_told():
         try:
             with opened(url) as connection:
                 listener = Listener(app, connection, service, stop)
@@ -63,7 +64,7 @@ def _listen(app: Flask, url: str, service: str, stop: threading.Event) -> None:
 class Listener:
     """Takes letters from one service's queue and hands them to its inbox."""
 
-    def __init__(self, app: Flask, connection: Connection, service: str, stop: threading.Event) -> None:
+    def __init__(self, app: Flask, connection: Connection, service: str, stop: Ending) -> None:
         self._app = app
         self._connection = connection
         self._service = service
@@ -76,7 +77,7 @@ class Listener:
 
     def run(self) -> None:
         """Until told to stop; raises one of DOWN when the broker goes away."""
-        while not self._stop.is_set():
+        while not self._stop.is_told():
             self.wait(0.5)
 
     def wait(self, seconds: float) -> bool:
