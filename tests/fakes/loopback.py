@@ -84,6 +84,11 @@ class Hold:
 Plan = Answer | Stall | Drop | Hold
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128  # with the usual 5, a burst ends in connections that are reset after a second
+
+
 class LoopbackServer:
     """Base of the stand-ins. A subclass answers in `handle`, which must be safe to call from several
     threads."""
@@ -97,8 +102,7 @@ class LoopbackServer:
         self._lock = threading.Lock()
         self._released = threading.Event()
         self._on_request = on_request
-        self._server = ThreadingHTTPServer(("127.0.0.1", port), self._handler())
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", port), self._handler())
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
 
     @property

@@ -171,8 +171,8 @@ def test_a_worker_told_to_end_under_load_hears_out_the_calls_it_has_begun_and_be
     assert made.number("whatsapp", f"{counted}'queued'") > 0, "the rest is for the next worker"
     made.start()
     made.settle()
-    assert all(somebody.heard == list(REPLIES[:2]) for somebody in people)
-    assert all(len(somebody.calls()) == 2 for somebody in people)
+    assert [somebody.heard for somebody in people] == [list(REPLIES[:2])] * CROWD
+    assert [len(somebody.calls()) for somebody in people] == [2] * CROWD
 
 
 @told

@@ -22,11 +22,15 @@ PINGS_KEPT = 1000
 BODY_BYTES = 10_000_000
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128  # with the usual 5, a burst ends in connections that are reset after a second
+
+
 @contextmanager
 def serve(stand_in: StandIn, port: int = 0) -> Iterator[str]:
     """Answer on 127.0.0.1 while the block runs; gives the address."""
-    server = ThreadingHTTPServer(("127.0.0.1", port), _handler(stand_in))
-    server.daemon_threads = True
+    server = _Server(("127.0.0.1", port), _handler(stand_in))
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     try:
