@@ -27,14 +27,11 @@ from app.kit.errors import EmbudoError, Invalid, NotFound
 SCOPE_GROUPS = {
     "leads": _l("Leads"),
     "flows": _l("Flows"),
-    "channels": _l("Channels"),
     "conversations": _l("Conversations"),
     "status": _l("Status of runs"),
     "simulator": _l("Simulator"),
     "templates": _l("Templates"),
     "email": _l("E-mail"),
-    "keys": _l("API keys"),
-    "settings": _l("Settings"),
     "webhooks": _l("Webhooks"),
 }
 """Headings for the scopes, by what stands before the colon."""

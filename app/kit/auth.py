@@ -27,16 +27,15 @@ KEY_PREFIX = "emb_"
 """Begins every API key, so that leaked ones can be found by scanners."""
 
 SCOPES = (
-    "leads:read", "leads:write", "flows:read", "flows:write", "flows:publish", "channels:read", "channels:write",
-    "conversations:read", "conversations:write", "status:read", "simulator:use", "templates:read",
-    "templates:write", "email:read", "email:send", "email:write", "keys:write", "settings:write",
-    "webhooks:read", "webhooks:write",
+    "leads:read", "leads:write", "flows:read", "flows:write", "flows:publish",
+    "conversations:read", "conversations:write", "status:read", "simulator:use",
+    "templates:read", "email:read", "email:send", "email:write", "webhooks:read", "webhooks:write",
 )  # fmt: skip
-"""Everything a principal may be allowed to do through the API."""
+"""Everything a principal may be allowed to do through the API; each opens a route."""
 
 ROLE_SCOPES: Mapping[str, frozenset[str]] = {
     "Admin": frozenset(SCOPES),
-    "manager": frozenset(SCOPES) - {"keys:write", "settings:write", "channels:write", "webhooks:write"},
+    "manager": frozenset(SCOPES) - {"webhooks:write"},
     "seller": frozenset(
         {
             "leads:read", "leads:write", "conversations:read", "conversations:write", "status:read",

@@ -13,6 +13,7 @@ from flask import Flask
 
 from app.contracts.events import EVENTS, LISTENERS
 from app.kit import db, jobs, migrate
+from app.kit.auth import SCOPES
 from app.services import SERVICES, handlers, part
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,6 +32,11 @@ def test_every_route_says_who_may_use_it(session_app: Flask) -> None:
         if not getattr(view, "embudo_auth", None):
             silent.append(f"{rule.rule} ({rule.endpoint})")
     assert silent == [], "these routes need @needs(scope) or @public(reason)"
+
+
+def test_every_scope_opens_a_route(session_app: Flask) -> None:
+    opened = {getattr(view, "embudo_auth", None) for view in session_app.view_functions.values()}
+    assert set(SCOPES) <= opened, "nobody should be offered what does nothing"
 
 
 def test_every_queue_has_a_worker_and_every_job_a_queue(session_app: Flask) -> None:
