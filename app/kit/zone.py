@@ -22,12 +22,17 @@ def name() -> str:
     return str(current_app.config["TIMEZONE"])
 
 
+def current() -> ZoneInfo:
+    """The zone itself."""
+    return ZoneInfo(name())
+
+
 def local(moment: datetime) -> datetime:
     """The same moment (aware) with the wall clock of the zone: to be shown, not to be added to.
 
     Python adds hours to the wall clock, which a change of the clocks between would make wrong.
     """
-    return moment.astimezone(ZoneInfo(name()))
+    return moment.astimezone(current())
 
 
 def now() -> datetime:
@@ -46,7 +51,7 @@ def day_start(day: date, *, after: int = 0) -> datetime:
     Where clocks change at midnight it is the first of both midnights, or the moment in which the missing one is passed.
     """
     try:
-        return datetime.combine(day + timedelta(days=after), time.min, ZoneInfo(name())).astimezone(UTC)
+        return datetime.combine(day + timedelta(days=after), time.min, current()).astimezone(UTC)
     except OverflowError:  # east of Greenwich the first day of all begins before UTC's
         return datetime.min.replace(tzinfo=UTC)
 
