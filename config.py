@@ -16,6 +16,8 @@ from typing import Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
+import tzlocal
+
 BINDS = ("platform", "whatsapp", "leads", "email", "webhooks")
 """The databases: one per service, and the platform's (users, roles, API keys)."""
 
@@ -166,7 +168,7 @@ class _Reader:
             "log_format": self.one_of("LOG_FORMAT", "json", ("json", "console"), str.lower),
             "default_language": self.one_of("DEFAULT_LANGUAGE", "es", LANGUAGES, str.lower),
             "default_country": self.country("DEFAULT_COUNTRY", "ES"),
-            "timezone": self.timezone("TIMEZONE", "UTC"),
+            "timezone": self.timezone("TIMEZONE"),
             "simulator": self.switch("SIMULATOR", default=True),
             "email_check_dns": self.switch("EMAIL_CHECK_DNS", default=False),
             "webhooks_allow_private": self.hosts("WEBHOOKS_ALLOW_PRIVATE"),
@@ -221,15 +223,17 @@ class _Reader:
             )
         return given
 
-    def timezone(self, name: str, default: str) -> str:
-        given = self.text(name) or default
+    def timezone(self, name: str) -> str:
+        """Whose days count; the machine's own zone when none is named, which is UTC on servers."""
+        given = self.text(name)
+        if not given:
+            try:
+                return tzlocal.get_localzone_name() or "UTC"
+            except (ValueError, LookupError):  # the machine names two zones, or one that nobody knows
+                return "UTC"
         try:
             ZoneInfo(given)
-        except (
-            ValueError,
-            LookupError,
-            OSError,
-        ):  # an OSError is a folder of the zones' data, such as “America”
+        except (ValueError, LookupError, OSError):  # an OSError is a folder of the zones' data: “America”
             self.problems.append(
                 f"{name} must be the name of a time zone, such as America/Mexico_City or Europe/Madrid; "
                 f"it is “{given}”."

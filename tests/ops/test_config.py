@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -79,8 +82,14 @@ def test_every_mistake_is_named_at_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["UTC", "America/Mexico_City", "Asia/Kolkata", "Europe/Madrid"])
 def test_a_time_zone_is_one_of_the_iana(tmp_path: Path, name: str) -> None:
-    assert read(tmp_path).timezone == "UTC"
     assert read(tmp_path, TIMEZONE=name).to_flask()["TIMEZONE"] == name
+
+
+def test_without_a_time_zone_it_is_the_machine_s(tmp_path: Path) -> None:
+    program = "from config import Config; print(Config.from_env({'EMBUDO_INSTANCE': '.'}).timezone)"
+    machine = {**os.environ, "TZ": "Asia/Kolkata", "PYTHONPATH": str(ROOT)}
+    said = subprocess.check_output([sys.executable, "-c", program], env=machine, cwd=tmp_path, text=True)
+    assert said == "Asia/Kolkata\n"
 
 
 @pytest.mark.parametrize("name", ["GMT+25", "America", "America/México", "../UTC", "/etc/passwd", "-6"])
