@@ -57,13 +57,18 @@ class Deployer:
             env={**self.environment(), "SERVICE": service}, cwd=ROOT, capture_output=True, text=True, check=False,
         )  # fmt: skip
 
-    def pipeline(self, job: str, image: str) -> list[int]:
-        """The steps of a job of deploy.yml as a runner does them, but for fetching kubectl; their exit statuses."""
-        found = yaml.safe_load((ROOT / ".github" / "workflows" / "deploy.yml").read_text())["jobs"][job]
+    def pipeline(self, job: str, image: str, service: str = "") -> list[int]:
+        """The steps of a job of deploy.yml as a runner does them, but for fetching kubectl; their exit statuses.
+
+        service: those of service.yml for this one.
+        """
+        workflow = "service.yml" if service else "deploy.yml"
+        found = yaml.safe_load((ROOT / ".github" / "workflows" / workflow).read_text())["jobs"][job]
         told = self.folder / "told"
         told.touch()
         env = self.environment()
         text = Path(env.pop("KUBECONFIG")).read_text()
+        env |= {name: service for name, value in found["env"].items() if value == "${{ inputs.service }}"}
         env |= {"RUNNER_TEMP": str(self.folder / "runner"), "GITHUB_ENV": str(told)}
         env |= {"IMAGE": image, "OVERLAY": found["env"]["OVERLAY"], "EMBUDO_DEPLOY_SECONDS": "600"}
         (self.folder / "runner").mkdir(exist_ok=True)
@@ -312,6 +317,13 @@ def test_a_service_that_does_not_answer_is_taken_back_by_itself(deployer: Deploy
     back = deployer.run("rollback.sh", "embudo-staging", service="email")
     assert back.returncode == 0, back.stderr
     assert deployer.cluster.images() == dict.fromkeys(PARTS, FIRST)
+
+
+def test_the_pipeline_of_a_service_deploys_that_one(deployer: Deployer) -> None:
+    assert deployer.pipeline("staging", FIRST) == [0, 0]
+    assert deployer.pipeline("staging", SECOND, "webhooks") == [0, 0]
+    new = {name: SECOND for name in PARTS if name.startswith("webhooks-")}
+    assert deployer.cluster.images() == dict.fromkeys(PARTS, FIRST) | new
 
 
 def test_people_may_take_back_one_service_and_only_once(deployer: Deployer) -> None:
