@@ -8,6 +8,7 @@ from sqlalchemy import func, select
 
 from app.kit.db import db, utcnow
 from app.kit.metrics import Gauge, Part, Sample, breakers_part, distinct, due_part
+from app.leads.commands.airtable_turns import ACCOUNT_CODES
 from app.leads.models import AirtableCallCount, AirtableConnection, AirtableLink
 from app.leads.queries import airtable
 
@@ -27,7 +28,12 @@ CALLS = Gauge(
 )
 PAUSED = Gauge(
     name="embudo_airtable_paused",
-    meaning="Whether nothing is written or read: a person's pause, a fault, or one that ends by itself",
+    meaning="Whether a person lets the connection rest",
+    labels=LABELS,
+)
+STOPPED = Gauge(
+    name="embudo_airtable_stopped",
+    meaning="Whether the connection goes on only when a person has acted: it stopped, or its token is refused",
     labels=LABELS,
 )
 
@@ -40,7 +46,7 @@ def _airtable() -> Iterator[Sample]:
             AirtableConnection.name,
             AirtableConnection.base_id,
             AirtableConnection.state,
-            AirtableConnection.held_until,
+            AirtableConnection.error_code,
         ).where(AirtableConnection.state != "draft")
     ).all()
     if not rows:
@@ -66,11 +72,13 @@ def _airtable() -> Iterator[Sample]:
     for row in rows:
         count, oldest = waiting.get(row.id, (0, None))
         labels = (names[row.id],)
-        held = row.held_until is not None and row.held_until > now
+        # A refused token is tried again and again, but Airtable takes no other by itself.
+        refused = row.state == "active" and row.error_code in ACCOUNT_CODES
         yield DIRTY, labels, count
         yield LAG, labels, 0.0 if oldest is None else max(0.0, (now - oldest).total_seconds())
         yield CALLS, labels, calls.get(row.base_id, 0)
-        yield PAUSED, labels, float(row.state != "active" or held)
+        yield PAUSED, labels, float(row.state == "paused")
+        yield STOPPED, labels, float(row.state == "stopped" or refused)
 
 
 def _bases() -> dict[str, str]:
@@ -91,6 +99,6 @@ PARTS = (
             ),
         },
     ),
-    Part(name="Airtable", gauges=(DIRTY, LAG, CALLS, PAUSED), read=_airtable, needs=("leads",)),
+    Part(name="Airtable", gauges=(DIRTY, LAG, CALLS, PAUSED, STOPPED), read=_airtable, needs=("leads",)),
     breakers_part("leads", _bases),
 )

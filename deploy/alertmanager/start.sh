@@ -4,7 +4,7 @@
 # With ALERTMANAGER=true (any program) only the file is made.
 set -eu
 here=$(dirname "$0")
-umask 077  # addresses of webhooks are secrets
+umask 077  # the password and the addresses of webhooks are secrets
 # Only sh and awk, which is what the official image has.
 awk '
 function filled(line,    name, value) {

@@ -6,6 +6,10 @@
 #   smoke      deploy/smoke.py asks the public address
 #   roll back  when one of the last two fails: rollback.sh, and the public address is asked again
 #
+# SERVICE=leads deploys one service of an overlay that runs each by itself: its databases (its own and the platform's), its
+# processes and what all share (settings, policies, the addresses); the other services' are not touched. Two services may
+# be deployed at the same time.
+#
 # IMAGE replaces the overlay's image of Embudo, best by digest. EMBUDO_DEPLOY_SECONDS limits the Job and each rollout
 # (900), EMBUDO_SMOKE_URL takes the place of the overlay's PUBLIC_URL, EMBUDO_SMOKE_SECONDS limits the questions (60).
 # Exit status 0 only when the new release answers.
@@ -13,8 +17,11 @@ set -eu
 here=$(dirname "$0")
 overlay=${1:?say which overlay to deploy, such as deploy/kubernetes/overlays/production}
 image=${2:-}
+service=${SERVICE:-}
 seconds=${EMBUDO_DEPLOY_SECONDS:-900}
-processes=app.kubernetes.io/name=embudo
+processes=app.kubernetes.io/name=embudo${service:+,app.kubernetes.io/instance=$service}
+job=release${service:+-$service}
+concerned=
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 say() { printf '\n=== %s\n' "$1"; }
@@ -30,11 +37,29 @@ if [ -n "$image" ]; then
         "$work/all.yaml" > "$work/ours.yaml"
     mv "$work/ours.yaml" "$work/all.yaml"
 fi
+if [ -n "$service" ]; then
+    sed -n 's/^ *app\.kubernetes\.io\/instance: //p' "$work/all.yaml" | sort -u > "$work/services"
+    grep -qxF -- "$service" "$work/services" || { echo "$overlay has no service $service by itself" >&2; exit 1; }
+    others=$(grep -vxF -- "$service" "$work/services" | paste -sd, -)
+    concerned="${others:+,app.kubernetes.io/instance notin ($others)}"
+    # The Job has a name of its own, so that another service's may run beside it, and sees to this service alone.
+    cat > "$work/kustomization.yaml" <<END
+resources: [all.yaml]
+patches:
+  - target: {kind: Job, name: release}
+    options: {allowNameChange: true}
+    patch: |-
+      - {op: replace, path: /metadata/name, value: $job}
+      - {op: add, path: /spec/template/spec/containers/0/env/-, value: {name: SERVICES, value: $service}}
+END
+    kubectl kustomize "$work" > "$work/one.yaml"
+    mv "$work/one.yaml" "$work/all.yaml"
+fi
 
-smoke() { python3 "$here/../smoke.py" "$url" --seconds "${EMBUDO_SMOKE_SECONDS:-60}"; }
+smoke() { python3 "$here/../smoke.py" "$url" ${service:+--service "$service"} --seconds "${EMBUDO_SMOKE_SECONDS:-60}"; }
 
 job_says() {
-    kubectl get job release --namespace "$namespace" \
+    kubectl get job "$job" --namespace "$namespace" \
         --output 'jsonpath={range .status.conditions[?(@.status=="True")]}{.type} {end}'
 }
 
@@ -47,7 +72,7 @@ migrated() {
         *Failed*) return 1 ;;
         esac
         [ "$(date +%s)" -lt "$until" ] || return 1
-        kubectl wait job/release --namespace "$namespace" --for=condition=complete --timeout=10s >/dev/null 2>&1 || true
+        kubectl wait "job/$job" --namespace "$namespace" --for=condition=complete --timeout=10s >/dev/null 2>&1 || true
     done
 }
 
@@ -63,25 +88,30 @@ remember() {
         printf '%s' "$revision" > "$work/before/$name.revision"
         printf '%s' "$manifest" > "$work/before/$name.json"
     done < "$work/running"
-    kubectl delete configmap before-deployment --namespace "$namespace" --ignore-not-found
+    # What is known of the other services stays, when this is about one.
+    [ -n "$service" ] || kubectl delete configmap before-deployment --namespace "$namespace" --ignore-not-found
     kubectl create configmap before-deployment --namespace "$namespace" --from-file="$work/before" \
         --dry-run=client --output yaml > "$work/before.yaml"
-    kubectl create --filename "$work/before.yaml"
+    if [ -n "$(kubectl get configmap before-deployment --namespace "$namespace" --ignore-not-found --output name)" ]; then
+        kubectl patch configmap before-deployment --namespace "$namespace" --type merge --patch-file "$work/before.yaml"
+    else
+        kubectl create --filename "$work/before.yaml"
+    fi
 }
 
 say "migrate: databases"
-kubectl delete job release --namespace "$namespace" --ignore-not-found --wait=true
-kubectl apply --filename "$work/all.yaml" --selector 'app.kubernetes.io/component notin (web,worker,relay)'
+kubectl delete job "$job" --namespace "$namespace" --ignore-not-found --wait=true
+kubectl apply --filename "$work/all.yaml" --selector "app.kubernetes.io/component notin (web,worker,relay)$concerned"
 if ! migrated; then
-    kubectl logs job/release --namespace "$namespace" --tail=50 >&2 || true
+    kubectl logs "job/$job" --namespace "$namespace" --tail=50 >&2 || true
     echo "the set-up failed; the processes were left as they are" >&2
     exit 1
 fi
 
 say "roll out: processes"
 remember
-trap 'echo "interrupted; back with: $here/rollback.sh $namespace" >&2; exit 1' INT TERM
-if kubectl apply --filename "$work/all.yaml" &&
+trap 'echo "interrupted; back with: ${service:+SERVICE=$service }$here/rollback.sh $namespace" >&2; exit 1' INT TERM
+if kubectl apply --filename "$work/all.yaml" ${concerned:+--selector "${concerned#,}"} &&
     kubectl rollout status deployments --namespace "$namespace" --selector "$processes" --timeout="${seconds}s"; then
     say "smoke: $url"
     if smoke; then exit 0; fi

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -104,14 +105,19 @@ FULL = {
     "ALERT_SMTP": "mail.example.com:587",
     "ALERT_SMTP_FROM": "alerts@example.com",
     "ALERT_SMTP_USER": "alerts",
-    "ALERT_SMTP_PASSWORD_FILE": "/run/secrets/smtp",
+    "ALERT_SMTP_PASSWORD": "it's #1 \\n & more",
 }
 
 
 @needs_prometheus
 @pytest.mark.parametrize(
     "environ",
-    [{}, {"ALERT_PAGE_URL": FULL["ALERT_PAGE_URL"]}, FULL, {**FULL, "ALERT_SMTP_USER": ""}],
+    [
+        {},
+        {"ALERT_PAGE_URL": FULL["ALERT_PAGE_URL"]},
+        FULL,
+        {**FULL, "ALERT_SMTP_USER": "", "ALERT_SMTP_PASSWORD": ""},
+    ],
     ids=["nothing", "a webhook", "everything", "mail without a password"],
 )
 def test_alertmanager_accepts_what_is_filled_in(environ: dict[str, str], tmp_path: Path) -> None:
@@ -124,11 +130,47 @@ def test_alertmanager_accepts_what_is_filled_in(environ: dict[str, str], tmp_pat
     document = yaml.safe_load(made.read_text())
     urls = [hook["url"] for to in document["receivers"] for hook in to.get("webhook_configs", [])]
     assert urls == [environ[name] for name in FULL if name in environ and name.endswith("_URL")]
-    assert ("smtp_auth_username" in document["global"]) is bool(environ.get("ALERT_SMTP_USER"))
+    for key, name in (
+        ("smtp_auth_username", "ALERT_SMTP_USER"),
+        ("smtp_auth_password", "ALERT_SMTP_PASSWORD"),
+    ):
+        assert document["global"].get(key, "") == environ.get(name, "")
 
 
-@pytest.mark.parametrize("environ", [{"ALERT_SMTP": "mail:587"}, {"ALERT_PAGE_URL": "http://a/@ALERT_SMTP@"}])
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"ALERT_SMTP": "mail:587"},
+        {**FULL, "ALERT_SMTP_PASSWORD": ""},
+        {"ALERT_PAGE_URL": "http://a/@ALERT_SMTP@"},
+    ],
+)
 def test_a_setting_that_is_missing_or_cannot_be_is_named(environ: dict[str, str], tmp_path: Path) -> None:
     with pytest.raises(subprocess.CalledProcessError) as refused:
         filled(tmp_path, **environ)
     assert "start.sh: ALERT_" in refused.value.stderr
+
+
+@needs_prometheus
+def test_prometheus_is_started_with_the_token_where_its_configuration_reads_it(tmp_path: Path) -> None:
+    made = tmp_path / "metrics_token"
+    started = start_script(
+        made, "--version", METRICS_TOKEN="it's $HOME/t0ken", PROMETHEUS=program("prometheus")
+    )
+    assert started.returncode == 0 and "prometheus, version" in started.stdout
+    assert made.read_text() == "it's $HOME/t0ken"
+    assert made.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("environ", [{}, {"METRICS_TOKEN": ""}])
+def test_prometheus_is_not_started_without_a_token(environ: dict[str, str], tmp_path: Path) -> None:
+    refused = start_script(tmp_path / "metrics_token", PROMETHEUS="true", **environ)
+    assert refused.returncode == 1
+    assert "start.sh: METRICS_TOKEN is empty but needed" in refused.stderr
+
+
+def start_script(*words: str | Path, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["sh", str(DEPLOY / "prometheus/start.sh"), *map(str, words)],
+        env={"PATH": os.environ["PATH"], **environ}, capture_output=True, text=True, check=False,
+    )  # fmt: skip

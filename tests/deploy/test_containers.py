@@ -123,6 +123,28 @@ def test_who_watches_may_write_only_its_own_data_and_is_root_only_where_a_commen
             assert not source.startswith("./") or (ROOT / source).exists(), volume
 
 
+def test_no_container_is_handed_a_secret_in_a_way_that_compose_refuses() -> None:
+    # Compose copies what is not a file into the container, which a read-only one does not take: docker/compose#12531.
+    for name, part in RUNNING.items():
+        for given in part.get("secrets", []) if part.get("read_only") else []:
+            source = given if isinstance(given, str) else given["source"]
+            assert "file" in COMPOSE["secrets"][source], f"{name}: {source}"
+
+
+@pytest.mark.parametrize("name", ["prometheus", "alertmanager"])
+def test_a_start_script_is_there_and_fills_a_file_that_its_user_may_write(name: str) -> None:
+    part = RUNNING[name]
+    shell, script, made = part["entrypoint"]
+    assert shell == "sh"
+    mounted = {target: source for source, target, *_ in (item.split(":") for item in part["volumes"])}
+    (target,) = [folder for folder in mounted if script.startswith(folder)]
+    assert Path(ROOT, mounted[target] + script.removeprefix(target)).is_file()
+    user, group = part["user"].split(":")
+    kept_in_memory, _, options = part["tmpfs"][0].partition(":")
+    assert str(Path(made).parent) == kept_in_memory
+    assert {"mode=0700", f"uid={user}", f"gid={group}"} <= set(options.split(","))
+
+
 @pytest.mark.parametrize("shape", ["monolith", "services"])
 def test_prometheus_asks_every_process_of_a_shape_where_it_listens(shape: str) -> None:
     asked_at = {

@@ -17,6 +17,7 @@ import pytest
 import yaml
 from flask import Flask
 
+from app.services import SERVICES
 from tests.deploy.test_kubernetes import FOLDER, kubectl
 from tests.fakes.kubernetes_server import LAST_APPLIED, SAID, KubernetesServer
 from tests.fakes.loopback import Answer, Received
@@ -27,7 +28,8 @@ pytestmark = pytest.mark.kubernetes
 
 FIRST, SECOND, BAD = (f"ghcr.io/acme/embudo@sha256:{digit * 64}" for digit in "12b")
 STAGING, PRODUCTION = (FOLDER / "overlays" / name for name in ("staging", "production"))
-PARTS = ("all-relay", "all-web", "all-worker")
+PARTS = tuple(sorted(f"{service}-{part}" for service in SERVICES for part in ("relay", "web", "worker")))
+LEADS = ("leads-relay", "leads-web", "leads-worker")
 
 
 @dataclass
@@ -46,22 +48,27 @@ class Deployer:
             "EMBUDO_SMOKE_SECONDS": "0",
         }  # fmt: skip
 
-    def run(self, script: str, *words: str | Path) -> subprocess.CompletedProcess[str]:
-        """Run a script; what was asked of the cluster and the site before is forgotten."""
+    def run(self, script: str, *words: str | Path, service: str = "") -> subprocess.CompletedProcess[str]:
+        """Run a script, for one service or all; what was asked of the cluster and the site before is forgotten."""
         self.cluster.asked.clear()
         self.site.asked.clear()
         return subprocess.run(
             [str(FOLDER / script), *map(str, words)],
-            env=self.environment(), cwd=ROOT, capture_output=True, text=True, check=False,
+            env={**self.environment(), "SERVICE": service}, cwd=ROOT, capture_output=True, text=True, check=False,
         )  # fmt: skip
 
-    def pipeline(self, job: str, image: str) -> list[int]:
-        """The steps of a job of deploy.yml as a runner does them, but for fetching kubectl; their exit statuses."""
-        found = yaml.safe_load((ROOT / ".github" / "workflows" / "deploy.yml").read_text())["jobs"][job]
+    def pipeline(self, job: str, image: str, service: str = "") -> list[int]:
+        """The steps of a job of deploy.yml as a runner does them, but for fetching kubectl; their exit statuses.
+
+        service: those of service.yml for this one.
+        """
+        workflow = "service.yml" if service else "deploy.yml"
+        found = yaml.safe_load((ROOT / ".github" / "workflows" / workflow).read_text())["jobs"][job]
         told = self.folder / "told"
         told.touch()
         env = self.environment()
         text = Path(env.pop("KUBECONFIG")).read_text()
+        env |= {name: service for name, value in found["env"].items() if value == "${{ inputs.service }}"}
         env |= {"RUNNER_TEMP": str(self.folder / "runner"), "GITHUB_ENV": str(told)}
         env |= {"IMAGE": image, "OVERLAY": found["env"]["OVERLAY"], "EMBUDO_DEPLOY_SECONDS": "600"}
         (self.folder / "runner").mkdir(exist_ok=True)
@@ -77,9 +84,11 @@ class Deployer:
                 statuses.append(done.returncode)
         return statuses
 
-    def deploy(self, image: str, overlay: Path = STAGING) -> subprocess.CompletedProcess[str]:
+    def deploy(
+        self, image: str, overlay: Path = STAGING, service: str = ""
+    ) -> subprocess.CompletedProcess[str]:
         """deploy.sh."""
-        return self.run("deploy.sh", overlay, image)
+        return self.run("deploy.sh", overlay, image, service=service)
 
     def undone(self) -> list[str]:
         """The Deployments whose template was put back, in order: `kubectl rollout undo` sends a list of changes."""
@@ -109,8 +118,8 @@ def test_a_release_is_migrated_rolled_out_and_asked_in_this_order(deployer: Depl
     done = deployer.deploy(SECOND)
     assert done.returncode == 0, done.stdout + done.stderr
     order = deployer.cluster.order()
-    assert order.index("create jobs") < order.index("patch deployments/all-relay")
-    assert order.index("create configmaps") < order.index("patch deployments/all-relay"), (
+    assert order.index("create jobs") < order.index("patch deployments/leads-relay")
+    assert order.index("create configmaps") < order.index("patch deployments/leads-relay"), (
         "what was, is kept first"
     )
     assert deployer.cluster.images() == dict.fromkeys(PARTS, SECOND)
@@ -181,7 +190,7 @@ def test_a_process_that_did_not_change_is_not_taken_back(deployer: Deployer) -> 
                 "resources": [os.path.relpath(mine, overlay.resolve())],
                 "patches": [
                     {
-                        "target": {"kind": "Deployment", "name": "all-worker"},
+                        "target": {"kind": "Deployment", "name": "leads-worker"},
                         "patch": json.dumps([{"op": "replace", "path": "/spec/template/spec/containers/0/args", "value": ["nothing"]}]),
                     }
                 ],
@@ -191,7 +200,7 @@ def test_a_process_that_did_not_change_is_not_taken_back(deployer: Deployer) -> 
     deployer.site.instead = lambda _method, _path: (500, "text/html", b"Sorry")
     done = deployer.deploy(SECOND, overlay)
     assert done.returncode == 1
-    assert deployer.undone() == ["all-worker"]
+    assert deployer.undone() == ["leads-worker"]
     assert deployer.cluster.images() == dict.fromkeys(PARTS, SECOND), "and not what was before that"
     assert "does not answer either" in done.stderr
 
@@ -221,7 +230,7 @@ def test_going_back_can_be_tried_again_when_the_cluster_failed_in_the_middle(
     handle = deployer.cluster.handle
 
     def failing(request: Received) -> Answer:
-        if request.method == "PATCH" and request.path.endswith("/all-web"):
+        if request.method == "PATCH" and request.path.endswith("/leads-web"):
             return Answer(
                 status=500, body={"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 500}
             )
@@ -232,7 +241,7 @@ def test_going_back_can_be_tried_again_when_the_cluster_failed_in_the_middle(
     monkeypatch.undo()
     assert deployer.run("rollback.sh", "embudo-staging").returncode == 0
     assert deployer.cluster.images() == dict.fromkeys(PARTS, FIRST)
-    assert deployer.undone().count("all-relay") == 1
+    assert deployer.undone().count("leads-relay") == 1
 
 
 def test_a_sidecar_keeps_its_own_image(deployer: Deployer) -> None:
@@ -277,3 +286,67 @@ def test_the_deployer_may_do_all_of_it_and_reads_no_secret(deployer: Deployer, o
     deployer.cluster.never_done.add(FIRST)
     deployer.deploy(FIRST, overlay)
     assert {(asked.verb, asked.group, asked.kind) for asked in deployer.cluster.asked} - allowed == set()
+
+
+# --- one service by itself ---------------------------------------------------------------------------------------------
+
+
+def test_a_service_is_deployed_by_itself_and_the_others_are_not_touched(deployer: Deployer) -> None:
+    deployer.deploy(FIRST)
+    done = deployer.deploy(SECOND, service="leads")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert deployer.cluster.images() == dict.fromkeys(PARTS, FIRST) | dict.fromkeys(LEADS, SECOND)
+    touched = {asked.name for asked in deployer.cluster.asked if asked.verb == "patch"}
+    assert not {name for name in touched if name.partition("-")[0] in set(SERVICES) - {"leads"}}
+    job = deployer.cluster.stored["jobs", "release-leads"]["spec"]["template"]["spec"]["containers"][0]
+    assert job["image"] == SECOND
+    assert {"name": "SERVICES", "value": "leads"} in job["env"]
+    assert ("POST", "/leads") in deployer.site.asked
+    assert ("POST", "/email") not in deployer.site.asked, "another service's fault is no reason to go back"
+
+
+def test_a_service_that_does_not_answer_is_taken_back_by_itself(deployer: Deployer) -> None:
+    deployer.deploy(FIRST)
+    deployer.deploy(SECOND, service="email")
+    done = deployer.deploy(BAD, service="leads")
+    assert done.returncode == 1
+    assert "the former release is back and answers" in done.stderr
+    assert deployer.undone() == list(LEADS)
+    still = {name: SECOND for name in PARTS if name.startswith("email-")}
+    assert deployer.cluster.images() == dict.fromkeys(PARTS, FIRST) | still
+    back = deployer.run("rollback.sh", "embudo-staging", service="email")
+    assert back.returncode == 0, back.stderr
+    assert deployer.cluster.images() == dict.fromkeys(PARTS, FIRST)
+
+
+def test_the_pipeline_of_a_service_deploys_that_one(deployer: Deployer) -> None:
+    assert deployer.pipeline("staging", FIRST) == [0, 0]
+    assert deployer.pipeline("staging", SECOND, "webhooks") == [0, 0]
+    new = {name: SECOND for name in PARTS if name.startswith("webhooks-")}
+    assert deployer.cluster.images() == dict.fromkeys(PARTS, FIRST) | new
+
+
+def test_people_may_take_back_one_service_and_only_once(deployer: Deployer) -> None:
+    deployer.deploy(FIRST)
+    deployer.deploy(SECOND)
+    assert deployer.run("rollback.sh", "embudo-staging", service="leads").returncode == 0
+    assert deployer.cluster.images() == dict.fromkeys(PARTS, SECOND) | dict.fromkeys(LEADS, FIRST)
+    again = deployer.run("rollback.sh", "embudo-staging", service="leads")
+    assert again.returncode == 1 and "nothing to take back in embudo-staging of leads" in again.stderr
+    assert deployer.run("rollback.sh", "embudo-staging").returncode == 0
+    assert deployer.cluster.images() == dict.fromkeys(PARTS, FIRST)
+
+
+def test_a_service_whose_set_up_fails_leaves_everything_as_it_was(deployer: Deployer) -> None:
+    deployer.deploy(FIRST)
+    deployer.cluster.never_done.add(SECOND)
+    done = deployer.deploy(SECOND, service="leads")
+    assert done.returncode == 1
+    assert SAID in done.stderr
+    assert deployer.cluster.images() == dict.fromkeys(PARTS, FIRST)
+
+
+def test_a_service_that_the_overlay_does_not_run_by_itself_is_refused(deployer: Deployer) -> None:
+    done = deployer.deploy(FIRST, FOLDER / "overlays" / "monolith", service="leads")
+    assert done.returncode == 1 and "has no service leads by itself" in done.stderr
+    assert deployer.cluster.asked == []

@@ -249,12 +249,12 @@ def test_who_asks_too_often_is_told_to_wait(
 # --- when an upstream is gone --------------------------------------------------------------------------------------------
 
 
-def test_one_of_two_may_die(upstreams: dict[str, Upstream]) -> None:
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE"])
+def test_one_of_two_may_die(upstreams: dict[str, Upstream], method: str) -> None:
     addresses = {name: [f"127.0.0.1:{one.port}"] for name, one in upstreams.items()}
     addresses["leads"].insert(0, f"127.0.0.1:{free_port()}")
     with Gateway(addresses) as made:
-        assert [ask(made.port, "/leads").status for _ in range(20)] == [200] * 20
-        assert [ask(made.port, "/leads", "POST", b"{}").status for _ in range(20)] == [200] * 20
+        assert [ask(made.port, "/leads", method, b"{}").status for _ in range(20)] == [200] * 20
 
 
 def test_when_all_of_a_service_are_dead_a_problem_says_so_and_the_others_answer(
@@ -268,21 +268,46 @@ def test_when_all_of_a_service_are_dead_a_problem_says_so_and_the_others_answer(
         assert (got.status, got.headers["content-type"]) == (503, "application/problem+json")
         assert got.headers["retry-after"] == "5"
         assert got.json["request_id"] == got.headers["x-request-id"] == "dead-email"
+        assert ask(made.port, "/leads/7", "PUT", b"{}").json["status"] == 503
         assert ask(made.port, "/message").status == 200
         assert ask(made.port, "/").json["service"] in {"whatsapp", "webhooks"}, (
             "another shows the platform's pages"
         )
 
 
-def test_a_post_whose_answer_was_lost_is_not_sent_to_another(upstreams: dict[str, Upstream]) -> None:
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
+@pytest.mark.parametrize("path", ["/email/7", "/admin/outbox/7", "/email/events/7", "/users/7"])
+def test_a_change_whose_answer_was_lost_is_not_sent_to_another(
+    upstreams: dict[str, Upstream], method: str, path: str
+) -> None:
     with _Cutting() as first, _Cutting() as second:
         addresses = {name: [f"127.0.0.1:{one.port}"] for name, one in upstreams.items()}
-        addresses["email"] = [f"127.0.0.1:{first.port}", f"127.0.0.1:{second.port}"]
+        addresses["email"] = addresses["leads"] = [f"127.0.0.1:{first.port}", f"127.0.0.1:{second.port}"]
         with Gateway(addresses) as made:
-            assert ask(made.port, "/email", "POST", b"{}").status == 503
+            got = ask(made.port, path, method, b"{}")
+            assert (got.status, got.json["status"], got.headers["retry-after"]) == (503, 503, "5")
             assert len(first.requests) + len(second.requests) == 1
-            assert ask(made.port, "/email").status == 503
+            assert ask(made.port, path).status == 503
             assert len(first.requests) + len(second.requests) == 3, "a GET was asked of both"
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE"])
+def test_what_is_asked_once_goes_the_way_of_all_other_requests(
+    nginx: Gateway, upstreams: dict[str, Upstream], method: str
+) -> None:
+    got = ask(
+        nginx.port,
+        "/leads/a%2Fb?x=%6d",
+        method,
+        b"{}",
+        {"X-Request-Id": "a-change", "X-Embudo-Signature": "s"},
+    )
+    assert (got.status, got.headers["x-request-id"]) == (200, "a-change")
+    asked = upstreams["leads"].requests[-1]
+    assert (asked.method, asked.path, asked.query, asked.body) == (method, "/leads/a%2Fb", "x=%6d", b"{}")
+    assert asked.headers["x-request-id"] == "a-change"
+    assert "x-embudo-signature" not in asked.headers
+    assert ask(nginx.port, "/leads", method, b" " * (16 * 1024 * 1024 + 1)).json["status"] == 413
 
 
 class _Cutting(LoopbackServer):

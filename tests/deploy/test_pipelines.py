@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from app.services import SERVICES
+from config import BINDS
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / ".github" / "workflows"
@@ -45,10 +46,42 @@ def test_each_service_has_its_workflow_over_its_own_paths() -> None:
     for name in SERVICES:
         workflow = read(FOLDER / f"{name}.yml")
         paths = workflow["on"]["push"]["paths"]
-        own = {f"app/{name}/**", "app/kit/**", "app/contracts/**", f"migrations/versions/{name}/**"}
-        assert own <= set(paths) == set(workflow["on"]["pull_request"]["paths"])
-        assert not any(f"app/{other}/" in path for other in SERVICES if other != name for path in paths)
+        assert paths == workflow["on"]["pull_request"]["paths"]
+        assert not any(f"/{other}/" in path for other in SERVICES if other != name for path in paths)
         assert workflow["jobs"]["service"]["with"] == {"service": name}
+
+
+def test_whatever_is_in_the_image_or_tested_with_a_service_sets_its_workflow_off() -> None:
+    (tested,) = re.findall(r'ARGS="([^"]+)"', (FOLDER / "service.yml").read_text())
+    for name in SERVICES:
+        wanted = [path.replace("$SERVICE", name) for path in tested.split()]
+        wanted += in_the_image(without=set(SERVICES) - {name})
+        wanted += ["tests/conftest.py", f".github/workflows/{name}.yml", *CALLED]
+        listed = read(FOLDER / f"{name}.yml")["on"]["push"]["paths"]
+        begins = [path.removesuffix("**") for path in listed]
+        for path in wanted:
+            assert any(f"{path}/".startswith(begin) or path == begin for begin in begins), f"{name}: {path}"
+
+
+CALLED = (".github/workflows/service.yml", ".github/workflows/image.yml", "Makefile", "requirements-dev.txt")
+
+
+def in_the_image(without: set[str]) -> list[str]:
+    """What the image is built from, without what belongs to these services alone."""
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
+    found = [".dockerignore"]
+    for path in (line[1:] for line in lines if line.startswith("!")):
+        if path == "app":
+            found += [
+                f"app/{part.name}"
+                for part in (ROOT / path).iterdir()
+                if part.suffix == ".py" or part.is_dir()
+            ]
+        elif path == "migrations":
+            found += ["migrations/env.py", *(f"{path}/versions/{bind}" for bind in BINDS)]
+        else:
+            found.append(path)
+    return [path for path in found if path.rpartition("/")[2] not in {*without, "__pycache__"}]
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
@@ -156,6 +189,32 @@ def test_production_runs_the_very_image_that_staging_ran() -> None:
         '"$PRODUCTION_APP"',
         '"$STAGING_APP"',
     ], "promoted, not built again"
+
+
+def test_a_service_is_deployed_by_itself_with_the_image_that_its_own_workflow_built() -> None:
+    together, alone = read(FOLDER / "deploy.yml")["jobs"], read(FOLDER / "service.yml")["jobs"]
+    for name in ("staging", "production"):
+        job = alone[name]
+        assert job["steps"] == together[name]["steps"], "the same way as all together"
+        assert "image" in job["needs"]
+        assert job["env"] == together[name]["env"] | {
+            "SERVICE": "${{ inputs.service }}",
+            "IMAGE": "ghcr.io/${{ github.repository }}/${{ inputs.service }}@${{ needs.image.outputs.digest }}",
+        }
+        assert {key: job[key] for key in ("environment", "timeout-minutes")} == {
+            key: together[name][key] for key in ("environment", "timeout-minutes")
+        }
+        # By service: of several that wait in one group GitHub keeps the last only.
+        assert job["concurrency"] == {
+            "group": f"deploy-{name}-${{{{ inputs.service }}}}", "cancel-in-progress": False,
+        }  # fmt: skip
+    assert "staging" in alone["production"]["needs"]
+    assert alone["staging"]["if"] == "vars.DEPLOY_TO == 'kubernetes' && vars.DEPLOY_SERVICES == 'alone'"
+    for service in SERVICES:
+        caller = read(FOLDER / f"{service}.yml")
+        assert caller["jobs"]["service"]["secrets"] == "inherit"
+        # A deployment is not stopped half-way by the next commit.
+        assert caller["concurrency"]["cancel-in-progress"] == "${{ github.event_name == 'pull_request' }}"
 
 
 def test_the_cluster_is_asked_by_the_kubectl_that_the_tests_know() -> None:

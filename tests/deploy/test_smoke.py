@@ -27,10 +27,10 @@ def site(app: Flask) -> Iterator[Site]:
         yield made
 
 
-def ask(url: str, seconds: int = 0) -> tuple[int, str]:
+def ask(url: str, seconds: int = 0, *more: str) -> tuple[int, str]:
     """What the script says, as people run it."""
     done = subprocess.run(
-        [sys.executable, str(ROOT / "deploy" / "smoke.py"), url, "--seconds", str(seconds)],
+        [sys.executable, str(ROOT / "deploy" / "smoke.py"), url, "--seconds", str(seconds), *more],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     return done.returncode, done.stdout + done.stderr
@@ -43,6 +43,14 @@ def test_the_product_passes_and_nothing_is_written(app: Flask, site: Site) -> No
     assert {path for method, path in site.asked if method == "POST"} == {*smoke.DOORS.values(), "/message"}
     with db.engine_of("whatsapp").connect() as connection:
         assert connection.scalar(text("SELECT count(*) FROM whatsapp_webhook")) == 0
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_of_one_service_the_others_doors_are_not_asked(site: Site, service: str) -> None:
+    status, said = ask(site.url, 0, "--service", service)
+    assert status == 0, said
+    message = {"/message"} if service == "whatsapp" else set()
+    assert {path for method, path in site.asked if method == "POST"} == {smoke.DOORS[service]} | message
 
 
 def test_every_service_is_asked_at_a_door_of_its_own_that_wants_a_key(app: Flask) -> None:

@@ -202,6 +202,7 @@ class LoopbackServer:
             do_GET = do_POST
             do_DELETE = do_POST
             do_PATCH = do_POST
+            do_PUT = do_POST
 
             def _note(self, request: Received, status: int | None) -> None:
                 if loopback._on_request:

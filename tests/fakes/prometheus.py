@@ -68,6 +68,7 @@ class Watch:
         self, folder: Path, *, targets: Mapping[str, list[tuple[str, str]]], token: str, pager: Pager
     ) -> None:
         self.folder = folder
+        self._token = token
         self.pager = pager
         self.port, self.alertmanager_port = free_port(), free_port()
         self._started: list[subprocess.Popen[bytes]] = []
@@ -75,7 +76,6 @@ class Watch:
         shutil.copytree(DEPLOY / "prometheus", home, ignore=shutil.ignore_patterns("targets"))
         (home / "targets").mkdir()
         (home / "secrets").mkdir(exist_ok=True)
-        (home / "secrets/metrics_token").write_text(token)
         for job, found in targets.items():
             listed = [{"targets": [address], "labels": {"service": service}} for address, service in found]
             (home / f"targets/{job}.yml").write_text(json.dumps(listed))
@@ -100,11 +100,13 @@ class Watch:
         )  # fmt: skip
         self._start(
             "prometheus",
-            program("prometheus"),
+            "sh", str(DEPLOY / "prometheus/start.sh"), str(self.folder / "prometheus/secrets/metrics_token"),
             f"--config.file={self.folder}/prometheus/prometheus.yml",
             f"--storage.tsdb.path={self.folder}/data",
             f"--web.listen-address=127.0.0.1:{self.port}",
-        )
+            PROMETHEUS=program("prometheus"),
+            METRICS_TOKEN=self._token,
+        )  # fmt: skip
         try:
             await_url(f"{self.url}/-/ready", self.folder / "prometheus.log")
             await_url(f"http://127.0.0.1:{self.alertmanager_port}/-/ready", self.folder / "alertmanager.log")

@@ -129,6 +129,11 @@ def test_somebody_is_told_within_the_promised_time_that_a_process_was_killed_and
         ),
         ({"alertname": "RedisDown", "service": "all"}, ["QueueStalled", "RelaySilent"], ["DatabaseDown"]),
         ({"alertname": "DatabaseDown", "service": "leads"}, ["ServerErrors", "OutboxOld"], ["RedisDown"]),
+        (
+            {"alertname": "AirtableStopped", "service": "leads"},
+            ["AirtableLagging"],
+            ["AirtableCallsNearlySpent"],
+        ),
     ],
 )
 def test_who_hears_of_a_cause_does_not_hear_of_what_follows_from_it(

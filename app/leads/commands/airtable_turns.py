@@ -40,6 +40,7 @@ ACCOUNT_SECONDS = 300.0
 """How long it rests when Airtable refuses the token: a person must act, but it may be mended in Airtable."""
 
 ACCOUNT_CODES = frozenset({"AUTHENTICATION_REQUIRED", "INVALID_PERMISSIONS", "401", "403"})
+"""What Airtable says to a token that it does not accept, or not for this base."""
 
 log = telemetry.get_logger("leads")
 
