@@ -58,15 +58,15 @@ class _Page:
     done: list[str] = field(default_factory=list)
 
 
-def apply_records(turn: Turn, news: Sequence[News], *, calls: int, cursor: int | None = None) -> None:
-    """Take over a page of records. cursor: the webhook's, stored with the changes that it stands for."""
+def apply_records(turn: Turn, news: Sequence[News], *, calls: int) -> None:
+    """Take over a page of records."""
     row = keep_turn(turn, calls=calls)
     heal(row)
-    if cursor is not None:
-        row.webhook_cursor = cursor
     page = _load(turn, news)
     for item in news:
         _apply(turn, page, item)
+        if row.reading_id is not None and (link := page.by_record.get(item.record.id)) is not None:
+            link.seen_in = row.reading_id
     tell(turn.connection_id, "in", page.done)
 
 
@@ -86,9 +86,17 @@ def finish_pull(turn: Turn, *, since: str, full: bool, wait: timedelta, calls: i
     if row.webhook_pinged not in ("", turn.webhook_pinged):
         row.next_pull_at = now  # the ping came after we had asked, so its change may not be in what we read
         ring("leads.pull_airtable")
+    if not full and queries.whole_is_due(row, now):
+        row.next_pull_at = now
     row.pull_since = max(row.pull_since, since)
     if full:
         row.next_full_at = now + FULL_EVERY
+
+
+def leave_rest(turn: Turn) -> None:
+    """There is more to read than one turn can: the next one goes on at once."""
+    keep_turn(turn).next_pull_at = utcnow()
+    ring("leads.pull_airtable")
 
 
 def _load(turn: Turn, news: Sequence[News]) -> _Page:

@@ -29,6 +29,9 @@ CALLS_PER_SECOND = 5
 PENALTY_SECONDS = 30.0
 """How long a base answers 429 to everybody once the limit was passed (developers/web/api/errors)."""
 
+OFFSET_EXPIRED = "LIST_RECORDS_ITERATOR_NOT_AVAILABLE"
+"""What Airtable says of an offset that nobody used for some minutes: the list must be begun again."""
+
 WEBHOOKS_PER_BASE = 10
 WEBHOOK_DAYS = 7
 """A webhook ends after so long unless it is refreshed or its payloads are read; payloads are kept as long."""

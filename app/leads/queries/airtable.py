@@ -115,6 +115,12 @@ def push_is_due() -> bool:
     return any(db.session.scalar(query.limit(1)) is not None for query in (unrouted, usable))
 
 
+def whole_is_due(row: AirtableConnection, now: datetime) -> bool:
+    """Whether the whole table should be read, or such a reading is under way."""
+    is_under_way = row.reading_id is not None and not row.reading_after
+    return is_under_way or row.next_full_at is None or row.next_full_at <= now
+
+
 def pull_is_due() -> bool:
     """Whether any table should be read now."""
     now = utcnow()
