@@ -41,11 +41,15 @@ log = telemetry.get_logger("leads")
 
 @dataclass(frozen=True, kw_only=True)
 class News:
-    """A record as it came. partial: absent cells say nothing (a webhook's payload). at: when it was changed, if known."""
+    """A record as it came. partial: absent cells say nothing (a webhook's payload).
+
+    edited_at: when which column was changed, by its id, as payloads tell it; None: all that is known is in the
+    record's last-modified column.
+    """
 
     record: Record
     partial: bool = False
-    at: datetime | None = None
+    edited_at: Mapping[str, datetime] | None = None
 
 
 @dataclass
@@ -256,7 +260,6 @@ def _merge(turn: Turn, page: _Page, link: AirtableLink, lead: Lead, news: News) 
     """Three-way merge of one record into its lead."""
     theirs, unread = mapping.from_airtable(news.record.cells, turn.pairs, partial=news.partial)
     ours = queries.values_for(lead, turn.pairs)
-    at = news.at or _moment(news.record.cells.get(turn.modified_column))
     result = mapping.merge(
         link.shadow,
         ours,
@@ -266,7 +269,7 @@ def _merge(turn: Turn, page: _Page, link: AirtableLink, lead: Lead, news: News) 
             outward=frozenset(item.field for item in turn.pairs if item.goes_out),
             inward=frozenset(item.field for item in turn.pairs if item.comes_in),
             ours_at={name: moment for name, text in link.changed_at.items() if (moment := _moment(text))},
-            theirs_at=dict.fromkeys(theirs, at) if at else {},
+            theirs_at=_edits(turn, news),
         ),
     )
     refused = _take(lead, result.pull)
@@ -287,6 +290,15 @@ def _merge(turn: Turn, page: _Page, link: AirtableLink, lead: Lead, news: News) 
         make_due(link, utcnow(), at_once=True)
     if any(differs(ours.get(name), now_ours.get(name)) for name in result.pull):
         page.done.append(lead.id)
+
+
+def _edits(turn: Turn, news: News) -> dict[str, datetime]:
+    """When each field was changed in Airtable, as far as that is known."""
+    if news.edited_at is not None:
+        columns = {item.field: item.column for item in turn.pairs if item.column in news.edited_at}
+        return {name: news.edited_at[column] for name, column in columns.items()}
+    at = _moment(news.record.cells.get(turn.modified_column))
+    return {item.field: at for item in turn.pairs} if at else {}
 
 
 def _take(lead: Lead, values: dict[str, Any]) -> list[Problem]:

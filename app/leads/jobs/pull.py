@@ -240,26 +240,7 @@ def _is_gap(page: Changes, cursor: int) -> bool:
 
 def _apply(turn: Turn, calls: Calls, items: list[Change], cursor: int, *, more: bool) -> bool:
     """Take over what payloads say. more: there are others, for the next turn."""
-    cells: dict[str, dict[str, object]] = {}
-    at: dict[str, datetime] = {}
-    whole: set[str] = set()
-    destroyed: list[str] = []
-    for item in items:
-        for record_id, given in (*item.created.items(), *item.changed.items()):
-            cells[record_id] = {**cells.get(record_id, {}), **given}
-            at[record_id] = datetime.fromisoformat(item.at)
-        whole |= set(item.created)
-        for record_id in item.destroyed:
-            cells.pop(record_id, None)
-            destroyed.append(record_id)
-    news = [
-        News(
-            record=Record(id=record_id, cells=given),
-            partial=record_id not in whole,
-            at=at[record_id],
-        )
-        for record_id, given in cells.items()
-    ]
+    news, destroyed = _gathered(items)
     # The cursor moves with the last of what it stands for, in the same transaction.
     with transaction():
         commands.apply_records(turn, news, calls=calls.take())
@@ -271,6 +252,27 @@ def _apply(turn: Turn, calls: Calls, items: list[Change], cursor: int, *, more: 
         wait = _wait(turn, alive=True)
         commands.finish_pull(turn, since="", full=False, wait=wait, calls=0)
     return True
+
+
+def _gathered(items: list[Change]) -> tuple[list[News], list[str]]:
+    """Each record as it is after all of them, and the records that are gone: what a record met last counts."""
+    found: dict[str, News] = {}
+    destroyed: set[str] = set()
+    for item in items:
+        moment = datetime.fromisoformat(item.at)
+        for record_id, given in (*item.created.items(), *item.changed.items()):
+            known = found.get(record_id)
+            edited = given if record_id in item.created else item.edited.get(record_id, ())
+            found[record_id] = News(
+                record=Record(id=record_id, cells={**(known.record.cells if known else {}), **given}),
+                partial=record_id not in item.created and (known is None or known.partial),
+                edited_at={**(known.edited_at or {} if known else {}), **dict.fromkeys(edited, moment)},
+            )
+            destroyed.discard(record_id)  # somebody undid the deletion: the record has its old id
+        for record_id in item.destroyed:
+            found.pop(record_id, None)
+            destroyed.add(record_id)
+    return list(found.values()), sorted(destroyed)
 
 
 assert timedelta(days=WEBHOOK_DAYS) > REFRESH_BEFORE

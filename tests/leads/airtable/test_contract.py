@@ -289,6 +289,7 @@ def test_a_webhook_lives_a_week_and_tells_in_numbered_pages(
     assert created.created[row][COLUMN["stage"]]["name"] == "Nuevo"
     assert changed.changed[row][COLUMN["name"]] is None
     assert changed.changed[row][COLUMN["stage"]]["name"] == "Ganado"
+    assert set(changed.edited[row]) == {COLUMN["name"], COLUMN["stage"]}
     assert list(gone.destroyed) == [row]
     assert api.changes(LEADS_BASE, hook.id, TABLE, 4).items == []
     ping = pings[0]
