@@ -31,6 +31,9 @@ BLOCKED_SHOWN = 100
 STAND_IN_PATH = "/stand-in/airtable"
 """Where the web serves the local stand-in."""
 
+ONE_MACHINE = ("127.0.0.1", "localhost", "::1", "[::1]")
+"""Where the web listens when it has one machine with its workers; elsewhere they must be told where it is."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
@@ -187,7 +190,7 @@ def stand_in_token() -> str:
 
 
 def stand_in_url() -> str:
-    """Where this installation's web serves the stand-in, as its worker reaches it."""
+    """Where this installation's web serves the stand-in, as its workers reach it."""
     config = current_app.extensions["embudo_config"]
     host = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(config.host, config.host)  # noqa: S104 (asks, does not bind)
     own = f"http://{host}:{config.port}" + STAND_IN_PATH
@@ -195,8 +198,10 @@ def stand_in_url() -> str:
 
 
 def stand_in_offered() -> bool:
-    """Whether to offer the stand-in: only to who has no credentials of Airtable."""
-    return not current_app.config.get("AIRTABLE_API_KEY")
+    """Whether to offer the stand-in: to who has no credentials of Airtable, and where the workers can reach it."""
+    is_told = bool(current_app.config.get("AIRTABLE_STAND_IN_URL"))
+    is_near = current_app.extensions["embudo_config"].host in ONE_MACHINE
+    return not current_app.config.get("AIRTABLE_API_KEY") and (is_told or is_near)
 
 
 def month(now: datetime | None = None) -> str:
