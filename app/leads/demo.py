@@ -11,7 +11,6 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from flask import current_app
 from sqlalchemy import func, select
 
 from app.kit.auth import SYSTEM
@@ -29,8 +28,6 @@ from app.leads.queries import airtable
 from app.leads.queries.airtable_stand_in import local_stand_in
 
 DEMO = replace(SYSTEM, name="Demo")
-# Where the web listens when everything runs on one machine; elsewhere a worker could not reach its stand-in.
-ONE_MACHINE = ("127.0.0.1", "localhost", "::1", "[::1]")
 # Name, company, phone, stage, amount, currency, language, tags, days since it came in, note.
 PEOPLE: tuple[tuple[str, str, str, str, int | None, str, str, tuple[str, ...], int, str], ...] = (
     ("Lucía Fernández", "Panadería La Espiga", "+34600000011", "new", 1200, "EUR", "es", ("web",), 0, ""),
@@ -95,9 +92,8 @@ def load_demo() -> list[str]:
 
 
 def _connect_stand_in() -> list[str]:
-    """Keep the demo leads in step with the local stand-in for Airtable, where worker and web are one machine."""
-    host = current_app.extensions["embudo_config"].host
-    if not airtable.stand_in_offered() or host not in ONE_MACHINE or airtable.any_connection():
+    """Keep the demo leads in step with the local stand-in for Airtable, where it is offered."""
+    if not airtable.stand_in_offered() or airtable.any_connection():
         return []
     columns = tuple(read_column(item) for item in local_stand_in().store.columns(LEADS_TABLE))
     base = BaseInfo(id=LEADS_BASE, name="Ventas (demo)")

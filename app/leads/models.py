@@ -209,7 +209,8 @@ class AirtableConnection(Base):
 
     claimed_until and claim_token make one process at a time read or write the table, so that a merge never meets
     another. held_until is a pause that ends by itself (too many calls, a refused token), `stopped` one that a person
-    ends. pull_since is Airtable's clock, not ours.
+    ends. pull_since is Airtable's clock, not ours. reading_*: a reading of many pages that goes on in the next turn
+    (app.leads.commands.airtable_reading); no reading_id, no such reading.
     """
 
     __tablename__ = "leads_airtable_connection"
@@ -245,6 +246,11 @@ class AirtableConnection(Base):
     next_full_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     pull_since: Mapped[str] = mapped_column(String(40), default="")
     pulled_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    reading_id: Mapped[str | None] = mapped_column(String(36))
+    reading_after: Mapped[str | None] = mapped_column(String(40))
+    reading_offset: Mapped[str | None] = mapped_column(Text)
+    reading_since: Mapped[str | None] = mapped_column(String(40))
+    reading_began_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     pushed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     asked_deletions: Mapped[list[str]] = mapped_column(Json, default=list)
     webhook_wanted: Mapped[bool] = mapped_column(default=True)
@@ -281,7 +287,8 @@ class AirtableLink(Base):
 
     revision counts the lead's changes, so that one made during a call is not taken for written. shadow: per field
     what both sides last agreed on. tagged: the record carries our lead's id. elsewhere: records in tables that the
-    lead has left. changed_at: per field the time of our last change, for "newest wins".
+    lead has left. changed_at: per field the time of our last change, for "newest wins". seen_in: the connection's
+    reading in which the record was last met; who was not met in a whole one is gone from the table.
     """
 
     __tablename__ = "leads_airtable_link"
@@ -304,6 +311,7 @@ class AirtableLink(Base):
     changed_at: Mapped[dict[str, str]] = mapped_column(Json, default=dict)
     elsewhere: Mapped[list[dict[str, str]]] = mapped_column(Json, default=list)
     revision: Mapped[int] = mapped_column(default=1)
+    seen_in: Mapped[str | None] = mapped_column(String(36))
     # Of the latest request that changed the lead: what becomes of it in Airtable is logged under that.
     request_id: Mapped[str | None] = mapped_column(String(80))
     dirty_since: Mapped[datetime | None] = mapped_column(UtcDateTime)

@@ -6,7 +6,7 @@ great many deletions. So what would take away many leads at once stops and asks.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import func, select
@@ -16,6 +16,7 @@ from app.kit.auth import Principal
 from app.kit.db import db, utcnow
 from app.kit.jobs import ring
 from app.leads.commands.airtable_marks import AIRTABLE, make_due
+from app.leads.commands.airtable_reading import forget
 from app.leads.commands.airtable_turns import Turn, keep_turn, links_of
 from app.leads.commands.change import delete_lead
 from app.leads.models import AirtableConnection, AirtableLink, Lead
@@ -37,15 +38,19 @@ FEW = 3
 log = telemetry.get_logger("leads")
 
 
-def note_missing(turn: Turn, seen: Iterable[str]) -> bool:
-    """After a whole reading: what was linked and was not seen is gone. False when the connection stopped to ask."""
-    seen = set(seen)
-    linked = db.session.scalars(
-        select(AirtableLink.record_id).where(
-            AirtableLink.connection_id == turn.connection_id, AirtableLink.record_id.is_not(None)
+def note_missing(turn: Turn, reading_id: str) -> bool:
+    """After a whole reading: what is linked and was not met in it is gone. False when the connection stopped to ask."""
+    unseen = db.session.scalars(
+        select(AirtableLink.record_id)
+        .where(
+            AirtableLink.connection_id == turn.connection_id,
+            AirtableLink.record_id.is_not(None),
+            AirtableLink.seen_in.is_distinct_from(reading_id),
         )
+        .order_by(AirtableLink.record_id)
+        .limit(ASKED)
     )
-    return note_gone(turn, [record_id for record_id in linked if record_id and record_id not in seen])
+    return note_gone(turn, [record_id for record_id in unseen if record_id])
 
 
 def note_gone(turn: Turn, record_ids: Sequence[str], *, calls: int = 0, cursor: int | None = None) -> bool:
@@ -145,6 +150,7 @@ def keep_webhook(turn: Turn, hook: Hook, *, calls: int) -> None:
     row.webhook_cursor, row.webhook_pinged, row.webhook_error = 1, "", None
     row.webhook_expires_at = _moment(hook.expires_at)
     row.next_full_at = utcnow()
+    forget(row)
 
 
 def prolong_webhook(turn: Turn, expires_at: str | None, *, calls: int) -> None:
@@ -160,6 +166,7 @@ def drop_webhook(turn: Turn, reason: str | None, *, calls: int, retry: bool) -> 
     row.webhook_error = reason
     row.webhook_wanted = row.webhook_wanted and retry
     row.next_full_at = utcnow()
+    forget(row)
 
 
 def note_ping(connection_id: str, timestamp: str) -> bool:

@@ -41,11 +41,15 @@ log = telemetry.get_logger("leads")
 
 @dataclass(frozen=True, kw_only=True)
 class News:
-    """A record as it came. partial: absent cells say nothing (a webhook's payload). at: when it was changed, if known."""
+    """A record as it came. partial: absent cells say nothing (a webhook's payload).
+
+    edited_at: when which column was changed, by its id, as payloads tell it; None: all that is known is in the
+    record's last-modified column.
+    """
 
     record: Record
     partial: bool = False
-    at: datetime | None = None
+    edited_at: Mapping[str, datetime] | None = None
 
 
 @dataclass
@@ -58,15 +62,15 @@ class _Page:
     done: list[str] = field(default_factory=list)
 
 
-def apply_records(turn: Turn, news: Sequence[News], *, calls: int, cursor: int | None = None) -> None:
-    """Take over a page of records. cursor: the webhook's, stored with the changes that it stands for."""
+def apply_records(turn: Turn, news: Sequence[News], *, calls: int) -> None:
+    """Take over a page of records."""
     row = keep_turn(turn, calls=calls)
     heal(row)
-    if cursor is not None:
-        row.webhook_cursor = cursor
     page = _load(turn, news)
     for item in news:
         _apply(turn, page, item)
+        if row.reading_id is not None and (link := page.by_record.get(item.record.id)) is not None:
+            link.seen_in = row.reading_id
     tell(turn.connection_id, "in", page.done)
 
 
@@ -86,9 +90,17 @@ def finish_pull(turn: Turn, *, since: str, full: bool, wait: timedelta, calls: i
     if row.webhook_pinged not in ("", turn.webhook_pinged):
         row.next_pull_at = now  # the ping came after we had asked, so its change may not be in what we read
         ring("leads.pull_airtable")
+    if not full and queries.whole_is_due(row, now):
+        row.next_pull_at = now
     row.pull_since = max(row.pull_since, since)
     if full:
         row.next_full_at = now + FULL_EVERY
+
+
+def leave_rest(turn: Turn) -> None:
+    """There is more to read than one turn can: the next one goes on at once."""
+    keep_turn(turn).next_pull_at = utcnow()
+    ring("leads.pull_airtable")
 
 
 def _load(turn: Turn, news: Sequence[News]) -> _Page:
@@ -248,7 +260,6 @@ def _merge(turn: Turn, page: _Page, link: AirtableLink, lead: Lead, news: News) 
     """Three-way merge of one record into its lead."""
     theirs, unread = mapping.from_airtable(news.record.cells, turn.pairs, partial=news.partial)
     ours = queries.values_for(lead, turn.pairs)
-    at = news.at or _moment(news.record.cells.get(turn.modified_column))
     result = mapping.merge(
         link.shadow,
         ours,
@@ -258,7 +269,7 @@ def _merge(turn: Turn, page: _Page, link: AirtableLink, lead: Lead, news: News) 
             outward=frozenset(item.field for item in turn.pairs if item.goes_out),
             inward=frozenset(item.field for item in turn.pairs if item.comes_in),
             ours_at={name: moment for name, text in link.changed_at.items() if (moment := _moment(text))},
-            theirs_at=dict.fromkeys(theirs, at) if at else {},
+            theirs_at=_edits(turn, news),
         ),
     )
     refused = _take(lead, result.pull)
@@ -279,6 +290,15 @@ def _merge(turn: Turn, page: _Page, link: AirtableLink, lead: Lead, news: News) 
         make_due(link, utcnow(), at_once=True)
     if any(differs(ours.get(name), now_ours.get(name)) for name in result.pull):
         page.done.append(lead.id)
+
+
+def _edits(turn: Turn, news: News) -> dict[str, datetime]:
+    """When each field was changed in Airtable, as far as that is known."""
+    if news.edited_at is not None:
+        columns = {item.field: item.column for item in turn.pairs if item.column in news.edited_at}
+        return {name: news.edited_at[column] for name, column in columns.items()}
+    at = _moment(news.record.cells.get(turn.modified_column))
+    return {item.field: at for item in turn.pairs} if at else {}
 
 
 def _take(lead: Lead, values: dict[str, Any]) -> list[Problem]:

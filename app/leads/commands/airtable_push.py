@@ -309,6 +309,7 @@ def note_written(turn: Turn, planned: Sequence[Planned], records: Sequence[Recor
         # The row was deleted in Airtable, and the upsert made another with nothing in it but this change.
         is_anew = link.record_id not in (None, record.id)
         link.record_id, link.tagged, link.status = record.id, True, "synced"
+        link.seen_in = row.reading_id  # a reading under way may have passed the place where it stands
         link.error_code = link.last_error = None
         link.shadow = {**({} if is_anew else link.shadow), **_agreed(item.values, record, turn.pairs)}
         link.synced_at = row.pushed_at

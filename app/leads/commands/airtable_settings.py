@@ -14,6 +14,7 @@ from app.kit.errors import Conflict, Invalid, NotFound
 from app.kit.jobs import ring
 from app.leads import mapping
 from app.leads.commands.airtable_marks import make_due
+from app.leads.commands.airtable_reading import forget
 from app.leads.commands.change import change_lead
 from app.leads.mapping import Condition, Mapped
 from app.leads.models import (
@@ -92,6 +93,7 @@ def choose_table(
     row.field_map = [item.plain() for item in pairs]
     row.id_column, row.modified_column = id_column or "", modified or ""
     row.pull_since, row.next_full_at = "", None
+    forget(row)
     return row
 
 
@@ -152,6 +154,7 @@ def save_fields(
         for item in pairs
     ]
     row.id_column, row.modified_column = id_column, modified_column
+    forget(row)  # of the pages that were read other columns count now
     if row.state != "draft" and changed:
         _everything_due(row)
     return row
@@ -180,6 +183,8 @@ def change_connection(connection_id: str, values: Mapping[str, Any]) -> Airtable
         problems.append(problem("/token", "too_long", "At most %(limit)s characters.", limit=TOKEN_LENGTH))
     if problems:
         raise Invalid(problems)
+    if values.get("direction", row.direction) != row.direction:
+        forget(row)
     for name in (*CHOICES, *FLAGS, "poll_minutes"):
         if name in values:
             setattr(row, name, values[name])
@@ -246,6 +251,7 @@ def resync(connection_id: str) -> None:
     _everything_due(row)
     row.next_pull_at = row.next_full_at = utcnow()
     row.held_until = None
+    forget(row)
     _link_all()
     ring("leads.pull_airtable")
     ring("leads.push_airtable")

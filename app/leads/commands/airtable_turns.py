@@ -139,7 +139,7 @@ def _begin(row: AirtableConnection) -> Turn | None:
         new_records=row.new_records,
         create_options=row.create_options,
         many=(db.session.scalar(select(func.count()).select_from(AirtableConnection)) or 0) > 1,
-        full_due=row.next_full_at is None or row.next_full_at <= now,
+        full_due=queries.whole_is_due(row, now),
         pull_since=row.pull_since,
         pulled_seconds=(now - row.pulled_at).total_seconds() if row.pulled_at else None,
         webhook_wanted=row.webhook_wanted and reachable and row.direction in ("both", "in"),

@@ -55,7 +55,7 @@ T = TypeVar("T")
 
 
 class Stopped(Exception):
-    """The connection cannot go on until a person has looked, and says so already; or its worker ends."""
+    """The connection cannot go on until a person has looked, and says so already; or its table has changed."""
 
 
 def closed_key(base_id: str) -> str:

@@ -10,14 +10,15 @@ from datetime import datetime, timedelta
 from app.kit import telemetry
 from app.kit.db import transaction
 from app.kit.errors import Misconfigured, Permanent
-from app.kit.jobs import drain_until, is_over, ring, stopping
+from app.kit.jobs import drain_until, is_over, ring
 from app.leads.commands import airtable_gone as gone
 from app.leads.commands import airtable_pull as commands
+from app.leads.commands import airtable_reading as readings
 from app.leads.commands import airtable_turns as turns
 from app.leads.commands.airtable_pull import News
 from app.leads.commands.airtable_turns import Turn
-from app.leads.jobs.calls import Calls, Stopped, calls_of
-from app.leads.providers import WEBHOOK_DAYS, WEBHOOKS_PER_BASE, Change, Changes, Record
+from app.leads.jobs.calls import Calls, calls_of
+from app.leads.providers import OFFSET_EXPIRED, WEBHOOK_DAYS, WEBHOOKS_PER_BASE, Change, Changes, Record
 from app.leads.queries import airtable as queries
 
 REFRESH_BEFORE = timedelta(hours=48)
@@ -50,33 +51,36 @@ def pull_all() -> None:
         if turn is None:
             return
         done.add(turn.connection_id)
-        pull(turn)
+        pull(turn, deadline)
     ring(JOB)
 
 
-def pull(turn: Turn) -> None:
+def pull(turn: Turn, deadline: float) -> None:
     """One connection's turn."""
     with calls_of(turn) as calls:
         if turn.reads:
-            read_changes(turn, calls)
+            read_changes(turn, calls, deadline)
         elif turn.full_due:
-            _compare(turn, calls)
+            _compare(turn, calls, deadline)
         else:
             with transaction():
                 commands.finish_pull(turn, since="", full=False, wait=ONLY_WRITTEN, calls=0)
 
 
-def read_changes(turn: Turn, calls: Calls) -> bool:
-    """Take over what changed in the table. False when the connection stopped meanwhile to ask something."""
+def read_changes(turn: Turn, calls: Calls, deadline: float, *, to_write: bool = False) -> bool:
+    """Take over what changed in the table. False when that is not done: it goes on in the next turn, or asks something.
+
+    to_write: leads wait to be written. Where a webhook tells what is new, they need not wait until a table that was
+    read before has been compared as a whole.
+    """
     alive = _webhook(turn, calls) if turn.webhook_wanted else False
     fresh = alive and not turn.webhook_id  # just made: it knows nothing of before
     try:
-        if not turn.full_due and not fresh:
-            if alive:
-                return _by_webhook(turn, calls)
-            if turn.modified_name and turn.pull_since:
-                return _by_time(turn, calls)
-        return _whole(turn, calls, alive=alive)
+        if alive and not fresh and (not turn.full_due or (to_write and turn.pulled_seconds is not None)):
+            return _by_webhook(turn, calls, deadline)
+        if not alive and not turn.full_due and turn.modified_name and turn.pull_since:
+            return _by_time(turn, calls, deadline)
+        return _whole(turn, calls, deadline, alive=alive)
     except Permanent as error:
         calls.check_schema(error)
         raise
@@ -89,61 +93,68 @@ def _wait(turn: Turn, *, alive: bool) -> timedelta:
 # --- by asking ----------------------------------------------------------------------------------------------------------
 
 
-def _by_time(turn: Turn, calls: Calls) -> bool:
+def _by_time(turn: Turn, calls: Calls, deadline: float) -> bool:
     """Records whose last-modified column is later than the latest we have seen; Airtable's clock on both sides."""
-    since = datetime.fromisoformat(turn.pull_since) - OVERLAP
-    after = (turn.modified_name, since.isoformat(timespec="milliseconds").replace("+00:00", "Z"))
-    _, latest = _pages(turn, calls, after)
-    with transaction():
-        wait = _wait(turn, alive=False)
-        commands.finish_pull(turn, since=latest, full=False, wait=wait, calls=calls.take())
-    return True
+    after = readings.as_airtable(datetime.fromisoformat(turn.pull_since) - OVERLAP)
+    return _read(turn, calls, deadline, after=after, wait=_wait(turn, alive=False))
 
 
-def _whole(turn: Turn, calls: Calls, *, alive: bool) -> bool:
+def _whole(turn: Turn, calls: Calls, deadline: float, *, alive: bool) -> bool:
     """Every record; also tells which are gone."""
-    seen, latest = _pages(turn, calls, None)
-    with transaction():
-        if not gone.note_missing(turn, seen):
-            turns.count_calls(turn.base_id, calls.take())
-            return False
-        wait = _wait(turn, alive=alive)
-        commands.finish_pull(turn, since=latest, full=True, wait=wait, calls=calls.take())
-    return True
+    return _read(turn, calls, deadline, after="", wait=_wait(turn, alive=alive))
 
 
-def _compare(turn: Turn, calls: Calls) -> None:
+def _compare(turn: Turn, calls: Calls, deadline: float) -> None:
     """A table into which we only write: see what people changed or deleted there, so that it is written again."""
     try:
-        seen, _ = _pages(turn, calls, None)
+        _read(turn, calls, deadline, after="", wait=ONLY_WRITTEN)
     except Permanent as error:
         calls.check_schema(error)
         raise
+
+
+def _read(turn: Turn, calls: Calls, deadline: float, *, after: str, wait: timedelta) -> bool:
+    """Page after page, from where an earlier turn ended; False when the next turn has to go on, or a person to answer.
+
+    after: only what changed after this moment (ISO); "" for everything.
+    """
     with transaction():
-        if not gone.note_missing(turn, seen):
-            turns.count_calls(turn.base_id, calls.take())
-            return
-        commands.finish_pull(turn, since="", full=True, wait=ONLY_WRITTEN, calls=calls.take())
-
-
-def _pages(turn: Turn, calls: Calls, after: tuple[str, str] | None) -> tuple[set[str], str]:
-    seen: set[str] = set()
-    latest, offset = "", None
-    while True:
-        page = calls(
-            lambda api, at=offset: api.page(  # type: ignore[misc]
-                turn.base_id, turn.table_id, turn.wanted_columns, changed_since=after, offset=at
+        reading = readings.go_on(turn, after=after)
+    resumed_at = reading.offset
+    while reading.offset is not None:
+        try:
+            page = calls(
+                lambda api, at=reading.offset: api.page(  # type: ignore[misc]
+                    turn.base_id,
+                    turn.table_id,
+                    turn.wanted_columns,
+                    changed_since=(turn.modified_name, after) if after else None,
+                    offset=at or None,
+                )
             )
-        )
+        except Permanent as error:
+            # One that an earlier turn was given may be too old by now; one from this turn is not, that is a fault.
+            if error.code != OFFSET_EXPIRED or not resumed_at or reading.offset != resumed_at:
+                raise
+            log.warning(
+                "airtable forgot the offset, reading from the start", connection_id=turn.connection_id
+            )
+            with transaction():
+                reading = readings.begin_again(turn, after=after)
+            continue
         with transaction():
-            commands.apply_records(turn, [News(record=record) for record in page.records], calls=calls.take())
-        seen |= {record.id for record in page.records}
-        latest = max([latest, *(str(item.cells.get(turn.modified_column, "")) for item in page.records)])
-        offset = page.offset
-        if offset is None:
-            return seen, latest
-        if stopping():
-            raise Stopped("worker ends")  # a table may take minutes; the next worker begins it again
+            reading = readings.note_page(turn, reading, page, calls=calls.take())
+        if reading.offset is not None and is_over(deadline):
+            ring(JOB)
+            return False
+    with transaction():
+        readings.end(turn)
+        if not after and not gone.note_missing(turn, reading.id):
+            turns.count_calls(turn.base_id, calls.take())
+            return False
+        since = reading.since if turn.reads else ""
+        commands.finish_pull(turn, since=since, full=not after, wait=wait, calls=calls.take())
+    return True
 
 
 # --- by webhook ---------------------------------------------------------------------------------------------------------
@@ -190,8 +201,8 @@ def _drop(turn: Turn, calls: Calls, reason: str | None, *, retry: bool) -> None:
         gone.drop_webhook(turn, reason, calls=calls.take(), retry=retry)
 
 
-def _by_webhook(turn: Turn, calls: Calls) -> bool:
-    """Everything since the cursor, taken together: of several changes to a record the last counts."""
+def _by_webhook(turn: Turn, calls: Calls, deadline: float) -> bool:
+    """What one turn can read since the cursor, taken together: of several changes to a record the last counts."""
     cursor, items, pages = turn.webhook_cursor, [], 0
     while True:
         try:
@@ -202,24 +213,24 @@ def _by_webhook(turn: Turn, calls: Calls) -> bool:
             )
         except Permanent:
             _drop(turn, calls, None, retry=True)
-            return _whole(turn, calls, alive=False)
+            return _whole(turn, calls, deadline, alive=False)
         pages += 1
         if page.error:
             log.warning("airtable webhook is broken", connection_id=turn.connection_id, code=page.error)
             _drop(turn, calls, None, retry=True)
-            return _whole(turn, calls, alive=False)
+            return _whole(turn, calls, deadline, alive=False)
         if _is_gap(page, cursor) or pages > PAYLOAD_PAGES:
             log.warning("airtable webhook has a gap, reading everything", connection_id=turn.connection_id)
             with transaction():
-                commands.apply_records(turn, [], calls=calls.take(), cursor=page.cursor)
-            return _whole(turn, calls, alive=True)
+                readings.demand_whole(turn, cursor=page.cursor, calls=calls.take())
+            return _whole(turn, calls, deadline, alive=True)
         items += list(page.items)
         cursor = page.cursor
-        if not page.more:
+        if not page.more or is_over(deadline):
             break
     if any(item.columns_changed for item in items):
         calls.check_schema(Permanent("", code="UNKNOWN_FIELD_NAME"))
-    return _apply(turn, calls, items, cursor)
+    return _apply(turn, calls, items, cursor, more=page.more)
 
 
 def _is_gap(page: Changes, cursor: int) -> bool:
@@ -227,35 +238,41 @@ def _is_gap(page: Changes, cursor: int) -> bool:
     return bool(page.items) and page.first > cursor
 
 
-def _apply(turn: Turn, calls: Calls, items: list[Change], cursor: int) -> bool:
-    cells: dict[str, dict[str, object]] = {}
-    at: dict[str, datetime] = {}
-    whole: set[str] = set()
-    destroyed: list[str] = []
-    for item in items:
-        for record_id, given in (*item.created.items(), *item.changed.items()):
-            cells[record_id] = {**cells.get(record_id, {}), **given}
-            at[record_id] = datetime.fromisoformat(item.at)
-        whole |= set(item.created)
-        for record_id in item.destroyed:
-            cells.pop(record_id, None)
-            destroyed.append(record_id)
-    news = [
-        News(
-            record=Record(id=record_id, cells=given),
-            partial=record_id not in whole,
-            at=at[record_id],
-        )
-        for record_id, given in cells.items()
-    ]
+def _apply(turn: Turn, calls: Calls, items: list[Change], cursor: int, *, more: bool) -> bool:
+    """Take over what payloads say. more: there are others, for the next turn."""
+    news, destroyed = _gathered(items)
     # The cursor moves with the last of what it stands for, in the same transaction.
     with transaction():
         commands.apply_records(turn, news, calls=calls.take())
         if not gone.note_gone(turn, destroyed, cursor=cursor):
             return False
+        if more:
+            commands.leave_rest(turn)
+            return False
         wait = _wait(turn, alive=True)
         commands.finish_pull(turn, since="", full=False, wait=wait, calls=0)
     return True
+
+
+def _gathered(items: list[Change]) -> tuple[list[News], list[str]]:
+    """Each record as it is after all of them, and the records that are gone: what a record met last counts."""
+    found: dict[str, News] = {}
+    destroyed: set[str] = set()
+    for item in items:
+        moment = datetime.fromisoformat(item.at)
+        for record_id, given in (*item.created.items(), *item.changed.items()):
+            known = found.get(record_id)
+            edited = given if record_id in item.created else item.edited.get(record_id, ())
+            found[record_id] = News(
+                record=Record(id=record_id, cells={**(known.record.cells if known else {}), **given}),
+                partial=record_id not in item.created and (known is None or known.partial),
+                edited_at={**(known.edited_at or {} if known else {}), **dict.fromkeys(edited, moment)},
+            )
+            destroyed.discard(record_id)  # somebody undid the deletion: the record has its old id
+        for record_id in item.destroyed:
+            found.pop(record_id, None)
+            destroyed.add(record_id)
+    return list(found.values()), sorted(destroyed)
 
 
 assert timedelta(days=WEBHOOK_DAYS) > REFRESH_BEFORE

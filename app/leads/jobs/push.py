@@ -55,7 +55,7 @@ def push(turn: Turn, deadline: float) -> None:
 
 
 def _push(turn: Turn, calls: Calls, deadline: float) -> None:
-    if _should_read(turn) and not read_changes(turn, calls):
+    if _should_read(turn) and not read_changes(turn, calls, deadline, to_write=True):
         return
     _look(turn, calls)
     refusing: set[str] = set()

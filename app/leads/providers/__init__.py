@@ -10,7 +10,7 @@ import base64
 import binascii
 import hashlib
 import hmac
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -28,6 +28,9 @@ CALLS_PER_SECOND = 5
 
 PENALTY_SECONDS = 30.0
 """How long a base answers 429 to everybody once the limit was passed (developers/web/api/errors)."""
+
+OFFSET_EXPIRED = "LIST_RECORDS_ITERATOR_NOT_AVAILABLE"
+"""What Airtable says of an offset that nobody used for some minutes: the list must be begun again."""
 
 WEBHOOKS_PER_BASE = 10
 WEBHOOK_DAYS = 7
@@ -93,11 +96,15 @@ class Hook:
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """What a webhook payload says of one table: cells that are new, by record; and records that are gone."""
+    """What a webhook payload says of one table: cells by record, and records that are gone.
+
+    edited: of the changed records, ids of the columns that were changed; their other cells come along.
+    """
 
     at: str
     created: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     changed: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    edited: Mapping[str, Collection[str]] = field(default_factory=dict)
     destroyed: Sequence[str] = ()
     columns_changed: bool = False
 

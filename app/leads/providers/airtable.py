@@ -263,14 +263,16 @@ def _change(payload: dict[str, Any], table_id: str) -> Change:
     def cells(found: dict[str, Any]) -> dict[str, Any]:
         return found.get("cellValuesByFieldId") or {}
 
-    changed = {}
+    changed, edited = {}, {}
     for record_id, item in (table.get("changedRecordsById") or {}).items():
         # Unchanged cells come along because they were asked for: a record we do not know yet is made from them.
         changed[record_id] = {**cells(item.get("unchanged") or {}), **cells(item.get("current") or {})}
+        edited[record_id] = tuple(cells(item.get("current") or {}))
     return Change(
         at=payload.get("timestamp", ""),
         created={key: cells(item) for key, item in (table.get("createdRecordsById") or {}).items()},
         changed=changed,
+        edited=edited,
         destroyed=table.get("destroyedRecordIds") or (),
         columns_changed=bool(
             table.get("destroyedFieldIds")

@@ -31,6 +31,9 @@ BLOCKED_SHOWN = 100
 STAND_IN_PATH = "/stand-in/airtable"
 """Where the web serves the local stand-in."""
 
+ONE_MACHINE = ("127.0.0.1", "localhost", "::1", "[::1]")
+"""Where the web listens when it has one machine with its workers; elsewhere they must be told where it is."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
@@ -115,6 +118,12 @@ def push_is_due() -> bool:
     return any(db.session.scalar(query.limit(1)) is not None for query in (unrouted, usable))
 
 
+def whole_is_due(row: AirtableConnection, now: datetime) -> bool:
+    """Whether the whole table should be read, or such a reading is under way."""
+    is_under_way = row.reading_id is not None and not row.reading_after
+    return is_under_way or row.next_full_at is None or row.next_full_at <= now
+
+
 def pull_is_due() -> bool:
     """Whether any table should be read now."""
     now = utcnow()
@@ -181,7 +190,7 @@ def stand_in_token() -> str:
 
 
 def stand_in_url() -> str:
-    """Where this installation's web serves the stand-in, as its worker reaches it."""
+    """Where this installation's web serves the stand-in, as its workers reach it."""
     config = current_app.extensions["embudo_config"]
     host = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(config.host, config.host)  # noqa: S104 (asks, does not bind)
     own = f"http://{host}:{config.port}" + STAND_IN_PATH
@@ -189,8 +198,10 @@ def stand_in_url() -> str:
 
 
 def stand_in_offered() -> bool:
-    """Whether to offer the stand-in: only to who has no credentials of Airtable."""
-    return not current_app.config.get("AIRTABLE_API_KEY")
+    """Whether to offer the stand-in: to who has no credentials of Airtable, and where the workers can reach it."""
+    is_told = bool(current_app.config.get("AIRTABLE_STAND_IN_URL"))
+    is_near = current_app.extensions["embudo_config"].host in ONE_MACHINE
+    return not current_app.config.get("AIRTABLE_API_KEY") and (is_told or is_near)
 
 
 def month(now: datetime | None = None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from html import unescape
 from typing import Any
 
@@ -15,7 +16,7 @@ from werkzeug.serving import make_server
 
 from app.kit.auth import SYSTEM
 from app.kit.db import db, transaction
-from app.leads import commands
+from app.leads import commands, demo
 from app.leads.commands import airtable_settings
 from app.leads.models import AirtableConflict, AirtableConnection
 from app.leads.queries import airtable as queries
@@ -293,6 +294,30 @@ def test_rules_are_saved_as_they_were_numbered(admin: FlaskClient, connect: Call
         admin, "/admin/airtable/setup/routes", **{"r.0.target": connection_id, "r.0.0.field": "amount"}
     )
     assert wrong.status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("host", "url", "offered"),
+    [
+        ("127.0.0.1", None, True),
+        ("0.0.0.0", None, False),
+        ("0.0.0.0", "http://web:8080/stand-in/airtable", True),
+    ],
+)
+def test_the_stand_in_is_offered_only_where_workers_can_reach_it(
+    app: Flask,
+    admin: FlaskClient,
+    monkeypatch: pytest.MonkeyPatch,
+    host: str,
+    url: str | None,
+    offered: bool,
+) -> None:
+    monkeypatch.setitem(app.extensions, "embudo_config", replace(app.extensions["embudo_config"], host=host))
+    monkeypatch.setitem(app.config, "AIRTABLE_STAND_IN_URL", url)
+    assert ('name="stand_in"' in admin.get("/admin/airtable/setup/new").text) is offered
+    told = admin.get(f"{queries.STAND_IN_PATH}/v0/meta/bases").status_code
+    assert told == (401 if offered else 404)
+    assert ("a table in the local stand-in for Airtable" in demo.load_demo()) is offered
 
 
 def test_the_stand_in_is_closed_to_strangers_and_gone_once_there_is_a_token(

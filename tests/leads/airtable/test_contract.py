@@ -13,7 +13,7 @@ import pytest
 import requests
 
 from app.kit.errors import Misconfigured, Permanent, RateLimited, Temporary, Unknown
-from app.leads.providers import Write, is_genuine, mac
+from app.leads.providers import OFFSET_EXPIRED, Write, is_genuine, mac
 from app.leads.providers.airtable import Airtable
 from app.leads.providers.fake import LEADS_BASE, StandIn
 from tests.fakes.loopback import Answer, Drop
@@ -188,6 +188,19 @@ def test_a_page_has_a_hundred_records_and_an_offset(api: Airtable, table: Table)
     assert sizes == [100, 100, 5]
 
 
+def test_an_offset_is_forgotten_after_some_minutes(api: Airtable, table: Table, clock: Clock) -> None:
+    for number in range(101):
+        table.edit(None, name=f"P{number}")
+    offset = api.page(LEADS_BASE, TABLE, [COLUMN["name"]]).offset
+    clock.now += 200
+    assert len(api.page(LEADS_BASE, TABLE, [COLUMN["name"]], offset=offset).records) == 1
+    clock.now += 200
+    for wrong in (offset, "itrNowhere"):
+        with pytest.raises(Permanent) as caught:
+            api.page(LEADS_BASE, TABLE, [COLUMN["name"]], offset=wrong)
+        assert caught.value.code == OFFSET_EXPIRED
+
+
 def test_only_records_changed_after_a_moment_are_listed(
     server: AirtableServer, api: Airtable, table: Table, clock: Clock
 ) -> None:
@@ -276,6 +289,7 @@ def test_a_webhook_lives_a_week_and_tells_in_numbered_pages(
     assert created.created[row][COLUMN["stage"]]["name"] == "Nuevo"
     assert changed.changed[row][COLUMN["name"]] is None
     assert changed.changed[row][COLUMN["stage"]]["name"] == "Ganado"
+    assert set(changed.edited[row]) == {COLUMN["name"], COLUMN["stage"]}
     assert list(gone.destroyed) == [row]
     assert api.changes(LEADS_BASE, hook.id, TABLE, 4).items == []
     ping = pings[0]

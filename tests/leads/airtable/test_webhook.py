@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from app.kit import jobs
 from app.kit.auth import SYSTEM
@@ -19,12 +19,22 @@ from app.kit.redis_client import redis
 from app.leads import commands
 from app.leads.commands import airtable_settings as settings
 from app.leads.jobs import PULL_JOB
-from app.leads.models import AirtableConnection
+from app.leads.models import AirtableConflict, AirtableConnection
 from app.leads.providers import MAC_HEADER, mac
 from app.leads.providers.fake import LEADS_BASE, Ask, StandIn
 from app.leads.queries import airtable as queries
-from tests.fakes.loopback import Drop
-from tests.leads.airtable.conftest import COLUMN, AirtableServer, Clock, Table, connection, pull, push
+from tests.fakes.loopback import Answer, Drop
+from tests.leads.airtable.conftest import (
+    COLUMN,
+    TABLE,
+    AirtableServer,
+    Clock,
+    Table,
+    connection,
+    link,
+    pull,
+    push,
+)
 from tests.leads.airtable.test_admin import post
 from tests.leads.people import keep, living, timeline
 
@@ -119,6 +129,88 @@ def test_rows_added_and_deleted_come_through_the_webhook(hooked: Callable[..., s
     table.remove(row)
     pull()
     assert living() == []
+
+
+def payload(second: int, **changes: Any) -> dict[str, Any]:
+    return {
+        "timestamp": f"2026-01-01T00:00:{second:02}.000Z",
+        "baseTransactionNumber": second,
+        "payloadFormat": "v0",
+        "changedTablesById": {TABLE: changes},
+    }
+
+
+def created(record: str, cells: dict[str, Any]) -> dict[str, Any]:
+    entry = {"createdTime": "2026-01-01T00:00:00.000Z", "cellValuesByFieldId": cells}
+    return {"createdRecordsById": {record: entry}}
+
+
+def tell(server: AirtableServer, connection_id: str, *payloads: dict[str, Any]) -> None:
+    """The next reading of payloads is answered with these."""
+    cursor = connection(connection_id).webhook_cursor + len(payloads)
+    server.plan(Answer(body={"payloads": list(payloads), "cursor": cursor, "mightHaveMore": False}))
+
+
+def test_a_row_that_was_deleted_and_restored_keeps_its_lead(
+    hooked: Callable[..., str], table: Table, server: AirtableServer
+) -> None:
+    lead = keep(name="Ann")
+    connection_id = hooked(remote_deletions="delete")
+    push()
+    pull()
+    record = table.rows()[0]["record"]
+    cells = {COLUMN["name"]: "Ann", COLUMN["id"]: lead.id, COLUMN["company"]: "Smith Ltd"}
+    tell(
+        server,
+        connection_id,
+        payload(1, destroyedRecordIds=[record]),
+        payload(2, **created(record, cells)),
+    )
+    pull()
+    found = link(lead.id)
+    assert found is not None and (found.record_id, found.status) == (record, "synced")
+    assert [item.company for item in living()] == ["Smith Ltd"]
+
+
+def test_a_row_that_was_restored_and_deleted_again_is_gone(
+    hooked: Callable[..., str], table: Table, server: AirtableServer
+) -> None:
+    lead = keep(name="Ann")
+    connection_id = hooked(remote_deletions="delete")
+    push()
+    pull()
+    record = table.rows()[0]["record"]
+    tell(
+        server,
+        connection_id,
+        payload(1, destroyedRecordIds=[record]),
+        payload(2, **created(record, {COLUMN["name"]: "Ann", COLUMN["id"]: lead.id})),
+        payload(3, destroyedRecordIds=[record]),
+    )
+    pull()
+    assert living() == []
+
+
+def test_the_later_edit_wins_field_by_field_although_the_row_was_edited_again(
+    hooked: Callable[..., str], table: Table, clock: Clock
+) -> None:
+    lead = keep(name="Ann")
+    hooked()
+    push()
+    pull()
+    record = table.rows()[0]["record"]
+    clock.now -= 3600
+    table.edit(record, company="Theirs, an hour ago")
+    with transaction():
+        commands.change_lead(lead.id, {"company": "Ours, just now", "notes": "Ours, just now"}, by=SYSTEM)
+    clock.now += 3660
+    table.edit(record, notes="Theirs, later")
+    pull()
+    push()
+    assert (living()[0].company, living()[0].notes) == ("Ours, just now", "Theirs, later")
+    assert (table.rows()[0]["company"], table.rows()[0]["notes"]) == ("Ours, just now", "Theirs, later")
+    clashes = db.session.scalars(select(AirtableConflict).order_by(AirtableConflict.field)).all()
+    assert [(clash.field, clash.winner) for clash in clashes] == [("company", "ours"), ("notes", "airtable")]
 
 
 @pytest.mark.parametrize("header", ["", "hmac-sha256=" + "0" * 64, "wrong"])

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from app.leads.providers import BATCH, CALLS_PER_SECOND, PAGE, PENALTY_SECONDS
+from app.leads.providers import BATCH, CALLS_PER_SECOND, OFFSET_EXPIRED, PAGE, PENALTY_SECONDS
 from app.leads.providers.fake.answers import Answer, Ask, Refusal, no_model, not_found
 from app.leads.providers.fake.cells import accepted, iso, shown
 from app.leads.providers.fake.hooks import Hooks, Ping
@@ -17,6 +17,9 @@ from app.leads.providers.fake.store import Store, new_id
 
 READERS = frozenset({"read", "comment", "edit", "create"})
 WRITERS = frozenset({"edit", "create"})
+OFFSET_SECONDS = 300.0
+"""How long an offset can be used: Airtable says no number, people report some minutes."""
+_OFFSET = re.compile(r"itr(\d+)/(\d+)")  # the last record that was listed, and when
 _IS_AFTER = re.compile(r"\s*IS_AFTER\(\s*\{((?:[^}\\]|\\.)*)\}\s*,\s*'([^']*)'\s*\)\s*")
 
 
@@ -213,12 +216,7 @@ class StandIn:
             raise Refusal(422, "INVALID_REQUEST_UNKNOWN", "Invalid request: parameter validation failed.")
         wanted = self._wanted(columns, query.get("fields"))
         after = self._formula(columns, query.get("filterByFormula") or "")
-        offset = str(query.get("offset") or "")
-        start = 0
-        if offset:
-            if not offset.startswith("itr") or not offset[3:].isdecimal():
-                raise Refusal(422, "LIST_RECORDS_ITERATOR_NOT_AVAILABLE", "The offset is no longer valid.")
-            start = int(offset[3:])
+        start = self._start(str(query.get("offset") or ""))
         rows = db.execute(
             "SELECT number, id, cells, created, modified FROM record WHERE tabular = ? AND number > ? AND modified > ?"
             " ORDER BY number LIMIT ?",
@@ -231,8 +229,16 @@ class StandIn:
             ]
         }
         if len(rows) > size:
-            page["offset"] = f"itr{rows[size - 1][0]}"
+            page["offset"] = f"itr{rows[size - 1][0]}/{int(self._clock())}"
         return page
+
+    def _start(self, offset: str) -> int:
+        if not offset:
+            return 0
+        found = _OFFSET.fullmatch(offset)
+        if found is None or self._clock() - int(found.group(2)) > OFFSET_SECONDS:
+            raise Refusal(422, OFFSET_EXPIRED, "The iterator is no longer available.")
+        return int(found.group(1))
 
     def _wanted(self, columns: list[dict[str, Any]], fields: list[str] | None) -> set[str] | None:
         if not fields:
