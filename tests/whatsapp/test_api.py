@@ -372,7 +372,7 @@ def test_the_simulator_talks_through_webhooks_jobs_and_engine(
     key.post(path, json={"choice": "price"})
     drain()
     assert [item["text"] for item in key.get(path).json["items"]][-2:] == ["Precio", "¿Tu correo?"]
-    assert api("simulator:use", "leads:read").get(path).status_code in (200, 404)
+    assert api("simulator:use").get(path).status_code == 404, "another key of the same name"
     assert key.delete(path.removesuffix("/messages")).status_code == 204
     assert key.get(path).status_code == 404
 
