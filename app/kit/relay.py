@@ -15,7 +15,7 @@ from typing import Any
 from flask import Flask, current_app
 from sqlalchemy.exc import DBAPIError
 
-from app.kit import db, interest, jobs, metrics, outbox, telemetry
+from app.kit import db, gone, interest, jobs, metrics, outbox, telemetry
 from app.kit.ending import Ending
 from app.kit.errors import Temporary
 from app.kit.redis_client import RedisError, connect, redis
@@ -27,7 +27,11 @@ SWEEP_SECONDS = 2.0
 PURGE_SECONDS = 3600.0
 """How often it is forgotten what nobody will ask for again."""
 
-PURGES: dict[str, Callable[[str], bool]] = {"events": outbox.purge, "answers": idempotency.purge}
+PURGES: dict[str, Callable[[str], bool]] = {
+    "events": outbox.purge,
+    "answers": idempotency.purge,
+    "gone": gone.purge,
+}
 """Each forgets a batch of one service's old rows and says whether there may be more."""
 
 SILENT_SECONDS = 30.0
