@@ -18,7 +18,7 @@ from app.email.jobs.feedback import sns_fetch
 from app.email.models import LANGUAGES, Message
 from app.email.providers import sendgrid_events, sns
 from app.kit.auth import public
-from app.kit.db import transaction
+from app.kit.db import db, transaction
 from app.kit.errors import BadRequest, Forbidden, NotFound, ProviderError, TooLarge, Unavailable
 from app.kit.rest import documented
 
@@ -95,6 +95,7 @@ def ses() -> Response:
     topics = [item.strip() for item in _setting("ses", "SES_TOPIC_ARNS").split(",") if item.strip()]
     if not topics:
         raise Forbidden("SES_TOPIC_ARNS is not set, so no topic is ours.")
+    db.session.rollback()  # nothing stays open while Amazon is asked for its certificate
     try:
         envelope = sns.verify(body, request.headers.get("x-amz-sns-message-type"), topics, sns_fetch())
     except sns.Refused as refusal:

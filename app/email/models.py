@@ -13,6 +13,7 @@ from sqlalchemy import ForeignKey, Index, LargeBinary, String, Text, UniqueConst
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.kit.db import Id, Json, UtcDateTime, bind_base, new_id, utcnow
+from app.kit.gone import gone_table
 from app.kit.outbox import outbox_tables
 from app.kit.rest import idempotency_table
 from app.kit.secrets import EncryptedJson
@@ -20,6 +21,7 @@ from app.kit.secrets import EncryptedJson
 Base = bind_base("email")
 EmailOutbox, EmailInbox = outbox_tables(Base, "email")
 idempotency_table(Base, "email")
+gone_table(Base, "email")
 
 ADDRESS_LENGTH = 254  # RFC 5321 §4.5.3.1.3, less the angle brackets
 LANGUAGES = ("es", "en")

@@ -8,6 +8,7 @@ from typing import Any
 from app.contracts.events import EmailRequested, Event, LeadCreated, LeadDeleted
 from app.email import commands, queries
 from app.email.commands import Order
+from app.kit import dead_letters, gone
 from app.kit.errors import Invalid
 
 WELCOME = "welcome"
@@ -18,11 +19,11 @@ DEMO = "demo"
 
 
 def welcome(event: LeadCreated) -> None:
-    """Welcome a new lead, once, in their language if the template exists in it."""
+    """Welcome a new lead, once, in their language if the template exists in it; not when it is gone by now."""
     if not event.email or event.source == DEMO:
         return
     found = queries.find_template(WELCOME, event.language)
-    if found is None:
+    if found is None or gone.is_gone("email", event.lead_id):
         return
     known = {
         "name": event.lead_name,
@@ -46,6 +47,8 @@ def welcome(event: LeadCreated) -> None:
 
 def send_requested(event: EmailRequested) -> None:
     """Send what a flow asked for. Variables that the template does not know are left out: flows live longer."""
+    if event.lead_id and gone.is_gone("email", event.lead_id):
+        return
     found = queries.find_template(event.template, event.language)
     declared = {variable.name for variable in found.source.variables} if found else set(event.variables)
     _queue(
@@ -62,6 +65,8 @@ def send_requested(event: EmailRequested) -> None:
 
 def stop_lead(event: LeadDeleted) -> None:
     """Send nothing more to a lead that is gone; what was sent stays, since deleting can be undone."""
+    gone.note("email", event.lead_id)
+    dead_letters.forget("email", {LeadCreated.name, EmailRequested.name}, lead_id=event.lead_id)
     commands.stop_lead(event.lead_id)
 
 

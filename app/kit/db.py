@@ -19,7 +19,7 @@ import uuid_utils
 from flask import Flask, current_app
 from flask_sqlalchemy import SQLAlchemy
 from flask_sqlalchemy.session import Session as FlaskSession
-from sqlalchemy import JSON, DateTime, Dialect, Engine, MetaData, Table, Uuid, event, or_, select
+from sqlalchemy import JSON, DateTime, Dialect, Engine, MetaData, Table, Uuid, event, or_, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import InvalidatePoolError
@@ -42,6 +42,9 @@ NAMING = {
 
 IDLE_SECONDS = 5.0
 """A connection that lay in the pool for longer is asked whether it still lives before anybody gets it."""
+
+DELETE_BATCH = 1000
+"""Rows that are forgotten by one statement."""
 
 SQLITE_BUSY_MS = 15_000
 """How long a SQLite writer waits for another before it gives up, milliseconds."""
@@ -347,6 +350,17 @@ def insert_many_once(
         insert.on_conflict_do_nothing(index_elements=list(index_elements)).returning(*key), list(rows)
     )
     return {tuple(row) for row in found}
+
+
+def delete_some(table: Any, *where: Any, order_by: Any) -> int:
+    """Delete the first DELETE_BATCH rows of a mapped class, inside the running transaction; how many they were.
+
+    All at once may take longer than a statement may, and is then never done. order_by: a column whose index finds them.
+    """
+    key = tuple(table.__table__.primary_key)
+    some = select(*key).where(*where).order_by(order_by).limit(DELETE_BATCH)
+    done: Any = db.session.execute(table.__table__.delete().where(tuple_(*key).in_(some)))
+    return int(done.rowcount)
 
 
 Row = TypeVar("Row")

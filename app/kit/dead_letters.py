@@ -6,6 +6,7 @@ ever, and both may be lost. So a failing handler costs one row, blocks nobody, a
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,7 +16,7 @@ from flask import current_app
 from sqlalchemy import ColumnElement, and_, func, or_, select
 
 from app.kit import db, jobs, outbox, telemetry
-from app.kit.inbox import HANDLER_ATTEMPTS, pause, receive
+from app.kit.inbox import HANDLER_ATTEMPTS, pause, receive, received
 
 RETRY_BATCH = 50
 """Letters that are due again and taken at a time."""
@@ -157,6 +158,24 @@ def dismiss(service: str, event_id: str, handler: str) -> None:
     """Give a dead letter up, inside the running transaction; raises LookupError when it is not dead."""
     row = _dead_row(service, event_id, handler)
     row.state, row.event, row.handled_at = "done", None, db.utcnow()
+
+
+def forget(service: str, names: Collection[str], **data: str) -> None:
+    """Give up failing and dead letters of these names and this data that are older than the event being handled.
+
+    For what is gone (app.kit.gone), inside the running transaction. A letter that somebody has in hand is left to them.
+    """
+    _, inbox = outbox.tables_of(service)
+    about = (inbox.event["data"][field].as_string() == value for field, value in data.items())
+    rows = db.db.session.scalars(
+        select(inbox)
+        .where(inbox.state.in_(["failing", "dead"]), inbox.name.in_(names), *about)
+        .with_for_update(skip_locked=True)
+        .execution_options(populate_existing=True)
+    )
+    for row in rows:
+        if datetime.fromisoformat(row.event["time"]) < received().at:
+            row.state, row.event, row.error, row.handled_at = "done", None, None, db.utcnow()
 
 
 def _dead_row(service: str, event_id: str, handler: str) -> Any:

@@ -279,13 +279,19 @@ def due(service: str) -> bool:
     return db.db.session.execute(select(outbox.id).where(*where).limit(1)).first() is not None
 
 
-def purge(service: str) -> None:
-    """Forget what is confirmed and older than any repeat."""
+def purge(service: str) -> bool:
+    """Forget a batch of what is confirmed and older than any repeat; whether there may be more."""
     limit = db.utcnow() - timedelta(days=KEEP_DAYS)
     outbox, inbox = _outboxes[service], _inboxes[service]
-    with db.transaction() as session:
-        session.execute(outbox.__table__.delete().where(outbox.delivered_at < limit))
-        session.execute(inbox.__table__.delete().where(inbox.state == "done", inbox.handled_at < limit))
+    with db.transaction():
+        # Who was delivered before the limit was made before it: ids have an index, delivered_at has none.
+        sent = db.delete_some(
+            outbox, outbox.id < db.first_id_at(limit), outbox.delivered_at < limit, order_by=outbox.id
+        )
+        heard = db.delete_some(
+            inbox, inbox.state == "done", inbox.handled_at < limit, order_by=inbox.handled_at
+        )
+    return max(sent, heard) == db.DELETE_BATCH
 
 
 def hurry(service: str) -> None:

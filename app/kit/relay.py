@@ -15,7 +15,7 @@ from typing import Any
 from flask import Flask, current_app
 from sqlalchemy.exc import DBAPIError
 
-from app.kit import db, interest, jobs, metrics, outbox, telemetry
+from app.kit import db, gone, interest, jobs, metrics, outbox, telemetry
 from app.kit.ending import Ending
 from app.kit.errors import Temporary
 from app.kit.redis_client import RedisError, connect, redis
@@ -25,7 +25,14 @@ SWEEP_SECONDS = 2.0
 """How often the databases are asked for due work: the longest a lost bell can cost."""
 
 PURGE_SECONDS = 3600.0
-"""How often confirmed events and old answers are forgotten."""
+"""How often it is forgotten what nobody will ask for again."""
+
+PURGES: dict[str, Callable[[str], bool]] = {
+    "events": outbox.purge,
+    "answers": idempotency.purge,
+    "gone": gone.purge,
+}
+"""Each forgets a batch of one service's old rows and says whether there may be more."""
 
 SILENT_SECONDS = 30.0
 """A relay that has not been heard of for so long is taken for dead: fifteen sweeps were missed."""
@@ -53,9 +60,13 @@ def run(app: Flask) -> None:
         services = list(current_app.extensions["embudo_services"])
         log.info("relay started", services=services)
         last_sweep = last_purge = 0.0
+        unfinished: set[tuple[str, str]] = set()
         while not stop.is_told():
             try:
-                what = _wait(waiting, services, max(0.1, last_sweep + SWEEP_SECONDS - time.monotonic()))
+                if unfinished:
+                    what = _take(waiting, services)
+                else:
+                    what = _wait(waiting, services, max(0.1, last_sweep + SWEEP_SECONDS - time.monotonic()))
             except RedisError as error:
                 log.warning("redis is gone, waiting for it", error=type(error).__name__)
                 stop.wait(1.0)
@@ -63,28 +74,23 @@ def run(app: Flask) -> None:
             if time.monotonic() - last_sweep >= SWEEP_SECONDS:
                 last_sweep = time.monotonic()
                 what |= _sweep(services)
-            for item in sorted(what):
-                _guarded(_answer, item)
             if time.monotonic() - last_purge >= PURGE_SECONDS:
                 last_purge = time.monotonic()
-                _forget(services)
+                what |= {(service, f"purge:{name}") for service in services for name in PURGES}
+            unfinished = {
+                item for item in sorted(what | unfinished) if not stop.is_told() and _guarded(_answer, item)
+            }
         log.info("relay stopped")
 
 
-def _forget(services: list[str]) -> None:
-    """What nobody will ask for again: confirmed events, answers that are too old to be repeated."""
-    for service in services:
-        _guarded(outbox.purge, service)
-        _guarded(idempotency.purge, service)
-
-
 def pass_once() -> int:
-    """One whole round without waiting: everything due is handed over or enqueued. How many things that were."""
+    """All that is due, without waiting: it is handed over or enqueued. How many things that were."""
     services = list(current_app.extensions["embudo_services"])
     what = _take(redis(), services) | _sweep(services)
-    for item in sorted(what):
-        _answer(item)
-    return len(what)
+    count = len(what)
+    while what:
+        what = {item for item in sorted(what) if _answer(item)}
+    return count
 
 
 def _wait(client: Any, services: list[str], seconds: float) -> set[tuple[str, str]]:
@@ -111,7 +117,8 @@ def _sweep(services: list[str]) -> set[tuple[str, str]]:
     for service in services:
         with db.own_context():
             _guarded(_remind, service)
-            _guarded(_confirm, service)
+            if _guarded(_confirm, service):
+                what.add((service, "confirmations"))
             _guarded(interest.refresh, service)
             if _guarded(outbox.due, service):
                 what.add((service, "outbox"))
@@ -122,9 +129,11 @@ def _sweep(services: list[str]) -> set[tuple[str, str]]:
     return what
 
 
-def _confirm(service: str) -> None:
-    while confirmations := current_app.extensions["embudo_transport"].confirmations(service):
-        outbox.confirm(service, confirmations)
+def _confirm(service: str) -> bool:
+    """Take note of one batch of confirmations; whether there may be more."""
+    confirmations = current_app.extensions["embudo_transport"].confirmations(service)
+    outbox.confirm(service, confirmations)
+    return bool(confirmations)
 
 
 def _beat(services: list[str]) -> None:
@@ -139,14 +148,20 @@ def _remind(service: str) -> None:
         redis().set(mark, "1")
 
 
-def _answer(item: tuple[str, str]) -> None:
+def _answer(item: tuple[str, str]) -> bool:
+    """One bounded piece of the work; whether more of it is left for the next round, after everybody else's turn."""
     service, what = item
+    kind, _, name = what.partition(":")
     with db.own_context():
-        if what == "outbox":
-            while outbox.hand_over(service) == outbox.HAND_OVER_BATCH:
-                pass
-        elif what.startswith("job:") and what[4:] in jobs.known():
-            jobs.enqueue(what[4:])
+        if kind == "outbox":
+            return outbox.hand_over(service) == outbox.HAND_OVER_BATCH
+        if kind == "confirmations":
+            return _confirm(service)
+        if kind == "purge":
+            return PURGES[name](service)
+        if kind == "job" and name in jobs.known():
+            jobs.enqueue(name)
+        return False
 
 
 def _guarded(work: Callable[..., Any], *args: Any) -> Any:

@@ -1,7 +1,7 @@
 """How events travel from an outbox to their listeners: the protocol, and the way through Redis.
 
-Without a message broker a listener's letters lie in a sorted set, scored by when they came; the same letter sent
-twice lies there once. The listener's RQ job takes them, handles them, and confirms to the producer's relay. A letter
+Without a message broker a listener's letters lie in a sorted set, in the order in which they came; the same letter
+sent twice lies there once. The listener's RQ job takes them, handles them, and confirms to the producer's relay. A letter
 that Redis loses is sent again, because nobody confirmed it. The way through RabbitMQ is app.kit.broker.
 """
 
@@ -49,11 +49,13 @@ class RedisTransport:
 
     def send(self, letters: Sequence[tuple[dict[str, Any], Sequence[str]]]) -> list[tuple[str, str]]:
         """Put letters into their listeners' boxes and ring the jobs; nothing is safe until they confirm."""
-        now = time.time()
-        boxes: dict[str, dict[bytes, float]] = {}
-        for letter, listeners in letters:
+        # Equal scores would be ordered by bytes. Microseconds of Unix time, one more for each letter, are exact: a
+        # score is a float, which holds whole numbers below 2**53.
+        now = time.time_ns() // 1000
+        boxes: dict[str, dict[bytes, int]] = {}
+        for place, (letter, listeners) in enumerate(letters):
             for listener in listeners:
-                boxes.setdefault(listener, {})[outbox.dumps(letter)] = now
+                boxes.setdefault(listener, {})[outbox.dumps(letter)] = now + place
         for listener, members in boxes.items():
             redis().zadd(_box(listener), members, nx=True)
             jobs.ring(receive_job_name(listener))

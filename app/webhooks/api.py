@@ -183,10 +183,17 @@ def index(query: PageQuery) -> dict[str, Any]:
     }
 
 
+def _address_problems(body: EndpointChange, **_path: str) -> list[Problem]:
+    if not isinstance(body.url, str) or not body.url.strip() or len(body.url) > URL_LENGTH:
+        return []  # the command says it
+    return providers.address_problems(body.url.strip(), current_app.config["WEBHOOKS_ALLOW_PRIVATE"])
+
+
 @bp.post("/webhooks")
 @needs("webhooks:write")
 @endpoint(
     body=EndpointIn,
+    before=_address_problems,
     out=EndpointMade,
     status=201,
     etag=True,
@@ -194,12 +201,11 @@ def index(query: PageQuery) -> dict[str, Any]:
     summary="Add a webhook endpoint",
     example=EXAMPLE,
 )
-def add(body: EndpointIn) -> Response:
+def add(body: EndpointIn, asked: list[Problem]) -> Response:
     """The answer holds the signing secret; keep it, it is not shown again."""
     values = body.model_dump(exclude_unset=True)
-    problems = _address_problems(values)
     with transaction():
-        row, secret = commands.create_endpoint(values, by=current().name, problems=problems)
+        row, secret = commands.create_endpoint(values, by=current().name, problems=asked)
         document = {**_endpoint(row), "secret": secret}
     return created(document, f"/webhooks/{row.id}", etag=etag_of(row.version))
 
@@ -216,6 +222,7 @@ def show(endpoint_id: str) -> Response:
 @needs("webhooks:write")
 @endpoint(
     body=EndpointChange,
+    before=_address_problems,
     out=EndpointOut,
     etag=True,
     tags=TAGS,
@@ -223,13 +230,12 @@ def show(endpoint_id: str) -> Response:
     also=CHANGED,
     example={"enabled": False},
 )
-def change(endpoint_id: str, body: EndpointChange) -> Response:
+def change(endpoint_id: str, body: EndpointChange, asked: list[Problem]) -> Response:
     """What is left out stays. Switching off lets what waits fail; it can be replayed. Needs If-Match."""
     version = _version(required=True)
     values = body.model_dump(exclude_unset=True)
-    problems = _address_problems(values)
     with transaction():
-        return _shown(commands.change_endpoint(endpoint_id, values, version=version, problems=problems))
+        return _shown(commands.change_endpoint(endpoint_id, values, version=version, problems=asked))
 
 
 @bp.delete("/webhooks/<endpoint_id>")
@@ -322,13 +328,6 @@ def replay(delivery_id: str) -> dict[str, Any]:
     """With the same `webhook-id` and bytes, and the whole schedule of tries before it."""
     with transaction():
         return _delivery(commands.replay(delivery_id))
-
-
-def _address_problems(values: dict[str, Any]) -> list[Problem]:
-    url = values.get("url")
-    if not isinstance(url, str) or not url.strip() or len(url) > URL_LENGTH:
-        return []  # the command says it
-    return providers.address_problems(url.strip(), current_app.config["WEBHOOKS_ALLOW_PRIVATE"])
 
 
 def _position(cursor: str | None) -> str | None:

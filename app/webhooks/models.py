@@ -12,6 +12,7 @@ from sqlalchemy import ForeignKey, Index, LargeBinary, String, Text, UniqueConst
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.kit.db import Id, Json, UtcDateTime, bind_base, new_id, utcnow
+from app.kit.gone import gone_table
 from app.kit.outbox import outbox_tables
 from app.kit.rest import idempotency_table
 from app.kit.secrets import EncryptedJson
@@ -20,6 +21,7 @@ from app.webhooks.signing import message_id
 Base = bind_base("webhooks")
 WebhooksOutbox, WebhooksInbox = outbox_tables(Base, "webhooks")
 idempotency_table(Base, "webhooks")
+gone_table(Base, "webhooks")
 
 URL_LENGTH = 2000
 DESCRIPTION_LENGTH = 200

@@ -6,15 +6,22 @@ from collections.abc import Callable
 from typing import Any
 
 from app.contracts.events import EVENTS, Event, LeadDeleted
-from app.kit import inbox
+from app.kit import dead_letters, gone, inbox
 from app.kit.db import db
 from app.webhooks import commands, queries
+
+ABOUT_LEADS = frozenset(name for name in EVENTS if name.startswith("lead."))
+"""Names of the events that may hold personal data of the lead which is their subject."""
 
 
 def tell(event: Event) -> None:
     """Queue the event for the endpoints that want it; a lead that is gone takes its personal data along."""
     if isinstance(event, LeadDeleted):
+        gone.note("webhooks", event.lead_id)
+        dead_letters.forget("webhooks", ABOUT_LEADS, lead_id=event.lead_id)
         commands.erase_lead(event.lead_id)
+    elif event.name in ABOUT_LEADS and gone.is_gone("webhooks", event.subject):
+        return
     envelope = inbox.received()
     commands.queue_event(event, event_id=envelope.event_id, at=envelope.at)
 

@@ -208,13 +208,17 @@ def fire_timers() -> None:
         for timer_id in timers:
             _one(
                 partial(talk.fire_timer, timer_id),
-                partial(talk.drop_timer, timer_id),
+                partial(talk.note_timer_failure, timer_id),
                 "timer failed",
                 timer_id=timer_id,
             )
         for conversation_id in expiries:
-            with transaction():
-                talk.expire(conversation_id)
+            _one(
+                partial(talk.expire, conversation_id),
+                partial(talk.note_expiry_failure, conversation_id),
+                "expiry failed",
+                conversation_id=conversation_id,
+            )
         if not timers and not expiries:
             return
     ring("whatsapp.fire_timers")

@@ -13,6 +13,7 @@ from sqlalchemy import ForeignKey, Index, LargeBinary, String, Text, UniqueConst
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.kit.db import Id, Json, UtcDateTime, bind_base, new_id, utcnow
+from app.kit.gone import gone_table
 from app.kit.outbox import outbox_tables
 from app.kit.rest import idempotency_table
 from app.kit.secrets import EncryptedJson
@@ -20,6 +21,7 @@ from app.kit.secrets import EncryptedJson
 Base = bind_base("whatsapp")
 outbox_tables(Base, "whatsapp")
 idempotency_table(Base, "whatsapp")
+gone_table(Base, "whatsapp")
 
 # What a conversation can be.
 RUNNING = "running"  # its first turn is being computed; seen only inside a transaction
@@ -130,6 +132,9 @@ class Contact(Base):
     mode: Mapped[str] = mapped_column(String(10), default=BOT)
     owner_id: Mapped[int | None] = mapped_column(index=True)  # platform user, copied from lead.assigned
     lead_id: Mapped[Id | None] = mapped_column(index=True)  # leads service, copied from lead.created
+    lead_told_at: Mapped[datetime | None] = mapped_column(
+        UtcDateTime
+    )  # when happened what lead and owner are from
     last_inbound_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
     last_position: Mapped[int] = mapped_column(default=0)

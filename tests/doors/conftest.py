@@ -21,15 +21,21 @@ PASSING = ("platform_api_key",)
 
 
 @pytest.fixture
+def maker(api: Callable[..., Any]) -> Any:
+    """The key that makes the known things: a chat is its alone."""
+    return api()
+
+
+@pytest.fixture
 def known_ids(
-    app: Flask, api: Callable[..., Any], drain: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+    app: Flask, maker: Any, drain: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> dict[str, str]:
     """A thing of each kind: an id for every path parameter of the interface."""
     monkeypatch.setitem(app.config, "WEBHOOKS_ALLOW_PRIVATE", ("127.0.0.1",))
     with db.own_context():
         flows.load_demo()
         mails.load_demo()
-    key = api()
+    key = maker
     lead = key.post("/leads", json={"name": "Ana", "email": "ana@example.com"}).json["id"]
     endpoint = key.post("/webhooks", json={"url": NOWHERE, "events": ["*"]}).json
     delivery = key.post(f"/webhooks/{endpoint['id']}/test").json

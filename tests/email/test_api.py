@@ -6,9 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from flask import Flask
 
 from app.email import queries
+from app.email.api import emails
 from app.email.models import Message, Template
+from app.kit import db
 
 MakeTemplate = Callable[..., Template]
 Api = Callable[..., Any]
@@ -233,3 +236,20 @@ def test_a_preview_shows_the_mail_and_what_is_wrong_with_the_values(
     assert answer.json["subject"] == "Hello <Bea>"
     assert "Hello &lt;Bea&gt; of" in answer.json["html"]
     assert [item["code"] for item in answer.json["problems"]] == ["unknown_variable"]
+
+
+def test_no_transaction_is_open_while_the_dns_is_asked_for_a_domain(
+    app: Flask, api: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_then = []
+
+    def dead(_domain: str) -> bool:
+        open_then.append(db.db.session().in_transaction())
+        return False
+
+    monkeypatch.setitem(app.config, "EMAIL_CHECK_DNS", True)
+    monkeypatch.setattr(emails, "accepts_mail", dead)
+    mail = {"to": "lucia@example.com", "subject": "Hola", "text": "Hola"}
+    answer = api().post("/email", json=mail, headers={"Idempotency-Key": "one"})
+    assert [item["code"] for item in answer.json["errors"]] == ["no_mail_domain"]
+    assert open_then == [False]

@@ -479,6 +479,21 @@ def test_a_certificate_that_cannot_be_fetched_now_makes_sns_come_again(
     assert client.post(SES, **topic.notification({})).status_code == 503
 
 
+def test_no_transaction_is_open_while_amazon_is_asked_for_a_certificate(
+    app: Flask, client: FlaskClient, topic: SnsTopic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_then: list[bool] = []
+
+    def fetch(url: str) -> bytes:
+        open_then.append(db.db.session().in_transaction())
+        return topic.fetch(url)
+
+    monkeypatch.setitem(app.extensions, "embudo_sns_fetch", fetch)
+
+    assert client.post(SES, **topic.notification({})).status_code == 204
+    assert open_then == [False]
+
+
 def test_without_topics_nothing_is_believed(
     app: Flask, client: FlaskClient, topic: SnsTopic, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -39,14 +40,14 @@ REQUEST = EmailRequested(
 
 
 @pytest.fixture
-def happen(app: Flask) -> Callable[[Event], None]:
-    """Let an event arrive, as a new delivery each time."""
+def happen(app: Flask) -> Callable[..., None]:
+    """Let an event arrive, as a new delivery each time: ``happen(event, at=then)``."""
 
-    def deliver(event: Event) -> None:
+    def deliver(event: Event, at: datetime | None = None) -> None:
         letter: dict[str, Any] = {
             "id": db.new_id(),
             "type": f"embudo.{event.name}.v{event.version}",
-            "time": db.utcnow().isoformat(),
+            "time": (at or db.utcnow()).isoformat(),
             "requestid": None,
             "data": event.data(),
         }
@@ -188,3 +189,19 @@ def test_a_deleted_lead_gets_no_more_mail_and_keeps_its_history(
         ("welcome", "cancelled", "lucia@example.com"),
         ("greeting", "sent", "lucia@example.com"),
     ]
+
+
+def test_a_lead_that_is_gone_gets_no_mail_that_was_wanted_before(
+    make_template: MakeTemplate, happen: Callable[..., None]
+) -> None:
+    welcome(make_template, "es")
+    make_template(language="es")
+    before = db.utcnow() - timedelta(minutes=1)
+
+    happen(LeadDeleted(lead_id=LEAD.lead_id))
+    happen(LEAD, at=before)
+    happen(replace(REQUEST, lead_id=LEAD.lead_id), at=before)
+    assert mails() == []
+
+    happen(replace(REQUEST, lead_id=LEAD.lead_id))  # it was brought back meanwhile
+    assert len(mails()) == 1

@@ -10,7 +10,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import select, update
 
-from app.contracts.events import LeadCaptured, LeadCreated, LeadUpdated
+from app.contracts.events import LeadAssigned, LeadCaptured, LeadCreated, LeadUpdated
 from app.kit import db, dead_letters, inbox, interest, jobs, outbox, relay
 from app.kit.errors import Temporary
 from app.kit.redis_client import redis
@@ -352,6 +352,23 @@ def test_letters_that_come_together_are_handled_once_each_and_in_order(handled: 
     inbox.receive_many("email", [*letters, letters[2]])
     inbox.receive_many("email", letters)
     assert [lead_id for _, lead_id in handled] == [events[n].lead_id for n in (1, 0, 2)]
+
+
+def test_events_that_leave_together_arrive_in_the_order_in_which_they_happened(
+    app: Flask, monkeypatch: Any, drain: Callable[[], None]
+) -> None:
+    heard: list[int | None] = []
+
+    def note(event: LeadAssigned) -> None:
+        heard.append(event.owner_id)
+
+    listen(app, monkeypatch, {"whatsapp": {LeadAssigned: note}})
+    lead_id, owners = db.new_id(), [5, 12, 3, None, 40]
+    for owner_id in owners:
+        publish(LeadAssigned(lead_id=lead_id, owner_id=owner_id, owner_name="", contact_id=None))
+    assert outbox.hand_over("leads") == len(owners)
+    drain()
+    assert heard == owners
 
 
 def test_one_bad_letter_does_not_spoil_those_that_came_with_it(app: Flask, monkeypatch: Any) -> None:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import text
+from sqlalchemy import func, insert, select, text, update
 
 from app.contracts.events import EmailSent, LeadCreated
 from app.kit import db, outbox, relay
 from app.kit.redis_client import redis
+from app.kit.rest import idempotency
+from app.kit.transport import RedisTransport
 from tests.kit.test_outbox import a_lead_created, listen, publish
 
 
@@ -69,3 +75,122 @@ def test_a_service_whose_database_is_down_keeps_neither_the_relay_nor_other_serv
             assert outbox.due("email")
     relay._sweep(["leads", "email"])
     assert due() == {"leads", "email"}, "its turn comes when its database is back"
+
+
+class Observed(RedisTransport):
+    """The way through Redis, which tells before each batch whose events it carries."""
+
+    def __init__(self, tell: Callable[[str, int], None]) -> None:
+        self._tell = tell
+
+    def send(self, letters: Sequence[tuple[dict[str, Any], Sequence[str]]]) -> list[tuple[str, str]]:
+        self._tell(letters[0][0]["source"], len(letters))
+        return super().send(letters)
+
+
+@pytest.fixture
+def crowded(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[str, int], None]], None]:
+    """Many events of two services wait, and a batch is small; gives what observes how they leave."""
+    monkeypatch.setattr(outbox, "HAND_OVER_BATCH", 2)
+    listen(app, monkeypatch, {"webhooks": {LeadCreated: print, EmailSent: print}})
+    for _ in range(5):
+        publish(a_lead_created())
+    for _ in range(3):
+        publish(EmailSent(message_id=db.new_id()))
+
+    def observe(tell: Callable[[str, int], None]) -> None:
+        monkeypatch.setitem(app.extensions, "embudo_transport", Observed(tell))
+
+    return observe
+
+
+@pytest.fixture
+def own_signals() -> Iterator[None]:
+    """The signals are the test runner's again afterwards."""
+    kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in kept.items():
+        signal.signal(number, handler)
+
+
+def end_the_relay() -> None:
+    """As the platform does."""
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.mark.usefixtures("own_signals")
+def test_services_take_turns_however_much_waits(app: Flask, crowded: Any) -> None:
+    turns: list[tuple[str, int]] = []
+
+    def tell(source: str, count: int) -> None:
+        turns.append((source.rpartition("/")[2], count))
+        if sum(count for _, count in turns) == 8:
+            end_the_relay()
+
+    crowded(tell)
+    relay.run(app)
+    assert turns == [("email", 2), ("leads", 2), ("email", 1), ("leads", 2), ("leads", 1)]
+
+
+@pytest.mark.usefixtures("own_signals")
+def test_a_relay_that_is_told_to_end_does_not_hand_over_all_the_rest_before(app: Flask, crowded: Any) -> None:
+    turns: list[int] = []
+
+    def tell(_source: str, count: int) -> None:
+        turns.append(count)
+        end_the_relay()
+
+    crowded(tell)
+    relay.run(app)
+    assert turns == [2]
+
+
+def count(table: Any) -> int:
+    """Rows of a table, as they are now."""
+    with db.own_context():
+        return db.db.session.scalar(select(func.count()).select_from(table)) or 0
+
+
+def test_what_is_old_is_forgotten_in_batches_and_what_is_not_confirmed_stays(
+    app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(db, "DELETE_BATCH", 2)
+    sent, heard = outbox.tables_of("leads")
+    old = db.utcnow() - timedelta(days=outbox.KEEP_DAYS, hours=1)
+    with db.transaction() as session:
+        for confirmed in (old, old, old, None, db.utcnow()):
+            made = {"id": f"{db.first_id_at(old)[:24]}{db.new_id()[24:]}", "created_at": old}
+            session.execute(
+                insert(sent).values(
+                    name="lead.merged",
+                    version=1,
+                    subject="x",
+                    data={},
+                    pending=[],
+                    delivered_at=confirmed,
+                    **made,
+                )
+            )
+        for state in ("done", "done", "done", "dead"):
+            session.execute(
+                insert(heard).values(
+                    event_id=db.new_id(), handler="leads.x", name="x", state=state, handled_at=old
+                )
+            )
+    assert outbox.purge("leads") is True
+    assert (count(sent), count(heard)) == (3, 2)
+    assert outbox.purge("leads") is False
+    assert (count(sent), count(heard)) == (2, 1)
+
+
+def test_old_answers_are_forgotten_in_batches(app: Flask, api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(db, "DELETE_BATCH", 2)
+    client = api()
+    for number in range(3):
+        name = {"name": f"Ana {number}"}
+        client.post("/leads", json=name, headers={"Idempotency-Key": f"key-{number}"})
+    answers = idempotency._tables["leads"]
+    with db.own_context(), db.transaction() as session:
+        session.execute(update(answers).values(created_at=db.utcnow() - idempotency.KEEP * 2))
+    assert [idempotency.purge("leads") for _ in range(2)] == [True, False]
+    assert count(answers) == 0

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field, ValidationError
 from sqlalchemy import func, select, update
 
 from app.contracts.problems import problem
-from app.kit import auth, db, relay, rest
+from app.kit import auth, db, rest
 from app.kit.errors import BadRequest, Conflict, Invalid, PreconditionFailed, PreconditionRequired, TooMany
 from app.kit.rest import Body, PageQuery, idempotency
 from app.kit.rest.endpoint import to_response
@@ -127,11 +127,11 @@ def test_kept_answers_are_unreadable_in_the_database_and_forgotten_after_a_day(
     api().post("/leads", json=ANA, headers={"Idempotency-Key": "one"})
     with db.own_context():
         assert b"ana@example.com" not in db.db.session.scalars(select(Idempotency.body)).one()
-    relay._forget(["leads"])
+    idempotency.purge("leads")
     assert count(Idempotency) == 1
     with db.own_context(), db.transaction() as session:
         session.execute(update(Idempotency).values(created_at=db.utcnow() - timedelta(hours=25)))
-    relay._forget(["leads"])
+    idempotency.purge("leads")
     assert count(Idempotency) == 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -167,3 +168,28 @@ def test_scopes_and_roles_decide(api: Api, make_user: Callable[..., Any], receiv
 def test_what_is_not_there_is_not_found(api: Api, app: Flask, path: str, id_: str) -> None:
     assert api().get(path.format(id_)).status_code == 404
     assert api().post(path.format(id_) + "/replay", json={"since": "2020-01-01T00:00:00Z"}).status_code == 404
+
+
+@pytest.mark.parametrize("method", ["post", "patch"])
+def test_no_transaction_is_open_while_the_dns_is_asked(
+    api: Api, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    client = api()
+    made = client.post("/webhooks", json={"url": receiver.url, "events": ["*"]})
+    real, open_then = socket.getaddrinfo, []
+
+    def observed(host: Any, *args: Any, **more: Any) -> Any:
+        if host == "hooks.example.com":
+            open_then.append(db.db.session().in_transaction())
+            return real("8.8.8.8", *args, **more)
+        return real(host, *args, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", observed)
+    body = {"url": "https://hooks.example.com/", "events": ["*"]}
+    if method == "post":
+        answer = client.post("/webhooks", json=body, headers={"Idempotency-Key": "one"})
+    else:
+        path, match = made.headers["Location"], made.headers["ETag"]
+        answer = client.patch(path, json=body, headers={"If-Match": match})
+    assert answer.status_code in (200, 201), answer.text
+    assert open_then == [False]

@@ -245,6 +245,33 @@ def test_a_conversation_nobody_goes_on_with_expires(meta: Line, drain: Drain) ->
     assert len(events("conversation.expired")) == 1
 
 
+def test_a_conversation_that_cannot_be_ended_keeps_no_other_from_ending(
+    meta: Line, drain: Drain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for sender in ("+34600111001", "+34600111002"):
+        meta.say("hola", sender=sender)
+    drain()
+    first, second = db.session.scalars(select(Conversation).order_by(Conversation.id)).all()
+    close = talk.turns.close
+
+    def broken(conversation: Conversation, *args: Any) -> None:
+        if conversation.id == first.id:
+            raise RuntimeError("a bug")
+        close(conversation, *args)
+
+    monkeypatch.setattr(talk.turns, "close", broken)
+    past = utcnow() - timedelta(hours=1)
+    with transaction() as session:
+        session.execute(update(Conversation).values(expires_at=past))
+        session.execute(
+            update(Conversation).where(Conversation.id == first.id).values(expires_at=past - timedelta(1))
+        )
+    drain()
+    db.session.rollback()
+    assert (first.status, second.status) == ("waiting", "expired")
+    assert first.expires_at is not None and first.expires_at > utcnow(), "its turn comes again, later"
+
+
 def test_a_message_that_cannot_be_handled_becomes_a_dead_letter_and_the_next_one_goes_on(
     meta: Line, drain: Drain, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -106,10 +106,22 @@ class EmailQuery(PageQuery):
     lead_id: Annotated[str, Field(max_length=36)] | None = None
 
 
+def _dead_domain(body: EmailIn) -> list[Problem]:
+    address = parse_address(body.to) if isinstance(body.to, str) else None
+    if not isinstance(address, Address) or not current_app.config.get("EMAIL_CHECK_DNS"):
+        return []
+    if accepts_mail(address.domain) is False:
+        return [
+            problem("/to", "no_mail_domain", "The domain %(domain)s accepts no mail.", domain=address.domain)
+        ]
+    return []
+
+
 @bp.post("/email")
 @needs("email:send")
 @endpoint(
     body=EmailIn,
+    before=_dead_domain,
     out=EmailOut,
     status=202,
     location=True,
@@ -117,25 +129,13 @@ class EmailQuery(PageQuery):
     summary="Send an e-mail",
     example={"to": "lucia@example.com", "template": "welcome", "variables": {"name": "Lucía"}},
 )
-def send(body: EmailIn) -> Response:
+def send(body: EmailIn, asked: list[Problem]) -> Response:
     """Queued; follow `Location` to see what becomes of it."""
     order, problems = commands.read_order(body.model_dump(exclude_unset=True), by=current().name)
-    problems += _dead_domain(order.to)
     with transaction():
-        message = commands.queue_email(order, problems)
+        message = commands.queue_email(order, [*problems, *asked])
         document = _email(message)
     return created(document, f"/email/{message.id}", status=202)
-
-
-def _dead_domain(to: str) -> list[Problem]:
-    if not current_app.config.get("EMAIL_CHECK_DNS"):
-        return []
-    address = parse_address(to)
-    if isinstance(address, Address) and accepts_mail(address.domain) is False:
-        return [
-            problem("/to", "no_mail_domain", "The domain %(domain)s accepts no mail.", domain=address.domain)
-        ]
-    return []
 
 
 @bp.get("/email")

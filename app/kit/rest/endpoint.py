@@ -25,7 +25,7 @@ from flask import Blueprint, Response, current_app, g, request
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from app.contracts.problems import MOST_SHOWN, problem
-from app.kit import auth
+from app.kit import auth, db
 from app.kit.errors import (
     BadRequest,
     Invalid,
@@ -72,6 +72,7 @@ def endpoint(
     *,
     body: type[BaseModel] | None = None,
     query: type[BaseModel] | None = None,
+    before: Callable[..., Any] | None = None,
     out: Any = None,
     status: int = 200,
     tags: tuple[str, ...],
@@ -82,7 +83,12 @@ def endpoint(
     location: bool | None = None,
     example: Any = None,
 ) -> Callable[[View], Callable[..., Any]]:
-    """See the module. The rest is for the OpenAPI document:
+    """See the module.
+
+    before: asks others, such as the DNS, while no transaction is open: a POST with an Idempotency-Key is answered inside
+    one. It gets what the view gets; what it gives is the view's argument `asked`.
+
+    The rest is for the OpenAPI document:
 
     also: further answers, {status: model or None}. etag, location: the good answers carry that header (location:
     when not said, those that are 201). example: of a body.
@@ -100,6 +106,9 @@ def endpoint(
                 kwargs["query"] = _validated(query, _storable(request.args.to_dict()), "query")
             if body is not None:
                 kwargs["body"] = _validated(body, read_json(max_body), "body")
+            if before is not None:
+                db.db.session.rollback()  # ends the read of who is asking
+                kwargs["asked"] = before(*args, **kwargs)
             if request.method == "POST":
                 return idempotency.once(
                     g.get("embudo_service", ""), lambda: to_response(view(*args, **kwargs), status)

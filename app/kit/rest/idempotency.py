@@ -125,9 +125,11 @@ def _replay(table: Any, key: str, seen: str) -> Response:
     return response
 
 
-def purge(service: str) -> None:
-    """Forget answers older than KEEP."""
-    if service in _tables:
-        table = _tables[service]
-        with db.transaction() as session:
-            session.execute(table.__table__.delete().where(table.created_at < db.utcnow() - KEEP))
+def purge(service: str) -> bool:
+    """Forget a batch of answers older than KEEP; whether there may be more."""
+    if service not in _tables:
+        return False
+    table = _tables[service]
+    with db.transaction():
+        old = table.created_at < db.utcnow() - KEEP
+        return db.delete_some(table, old, order_by=table.created_at) == db.DELETE_BATCH

@@ -36,7 +36,7 @@ def open_chat(*, channel_id: str | None, name: str, phone: str | None, by: Princ
         "user_id": f"sim-{new_id()}",
         "name": name or "Simulator",
         "phone": number,
-        "by": _who(by),
+        "by": by.identity,
     }
     _keep(chat)
     return chat
@@ -124,10 +124,6 @@ def _phone(phone: str, problems: list[Problem]) -> str | None:
     return None
 
 
-def _who(by: Principal) -> str:
-    return f"{by.kind}:{by.user_id}:{by.name}"
-
-
 def _keep(chat: dict[str, Any]) -> None:
     try:
         redis().set(_key(chat["id"]), orjson.dumps(chat), ex=CHAT_SECONDS)
@@ -141,7 +137,7 @@ def _load(chat_id: str, by: Principal) -> dict[str, Any]:
     except RedisError:
         raise Unavailable("The simulator needs Redis, which does not answer now.") from None
     chat: dict[str, Any] = orjson.loads(stored) if stored else {}
-    if not chat or chat["by"] != _who(by):
+    if not chat or chat["by"] != by.identity:
         raise NotFound("chat", chat_id)
     return chat
 

@@ -7,7 +7,7 @@ messages of the same person are never worked on at once.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import delete, select
@@ -39,6 +39,9 @@ from app.whatsapp.queries import flows, inbound
 
 REPLY_LENGTH = 4096
 """Longest text a person may send at once (Meta's limit)."""
+
+EXPIRY_PAUSE = timedelta(minutes=10)
+"""After how long ending a conversation that nobody goes on with is tried again when it failed."""
 
 log = get_logger("whatsapp")
 
@@ -160,8 +163,8 @@ def fire_timer(timer_id: str) -> None:
     db.session.execute(delete(Timer).where(Timer.id == timer_id))
 
 
-def drop_timer(timer_id: str, error: Exception) -> None:
-    """A timer that cannot be handled must not be tried for ever."""
+def note_timer_failure(timer_id: str, error: Exception) -> None:
+    """Try a timer again later; one that cannot be handled is given up in the end."""
     timer = db.session.get(Timer, timer_id)
     if timer is None:
         return
@@ -196,6 +199,13 @@ def expire(conversation_id: str) -> None:
             conversation_id=conversation.id, contact_id=conversation.contact_id, flow_id=conversation.flow_id
         )
     )
+
+
+def note_expiry_failure(conversation_id: str, _error: Exception) -> None:
+    """Try to end a conversation again later, so that it stands in nobody's way."""
+    conversation = db.session.get(Conversation, conversation_id)
+    if conversation is not None and conversation.status == WAITING:
+        conversation.expires_at = utcnow() + EXPIRY_PAUSE
 
 
 def due_timers(now: datetime, limit: int) -> list[str]:
