@@ -11,9 +11,11 @@ from datetime import datetime
 
 from sqlalchemy import func, select
 
+from app.contracts.problems import problem
 from app.kit import telemetry
 from app.kit.auth import Principal
 from app.kit.db import db, utcnow
+from app.kit.errors import Conflict
 from app.kit.jobs import ring
 from app.leads.commands.airtable_marks import AIRTABLE, make_due
 from app.leads.commands.airtable_reading import forget
@@ -72,8 +74,15 @@ def note_gone(turn: Turn, record_ids: Sequence[str], *, calls: int = 0, cursor: 
 
 
 def answer_deletions(connection_id: str, *, apply: bool, by: Principal) -> None:
-    """A person decided: apply what the connection says of deletions, or keep the leads and write them anew."""
-    row = queries.connection(connection_id)
+    """A person decided: apply what the connection says of deletions, or keep the leads and write them anew.
+
+    Raises NotFound, and Conflict when nothing is asked (any more): a second click must not start a table that somebody
+    paused meanwhile.
+    """
+    queries.connection(connection_id)
+    row = db.session.get(AirtableConnection, connection_id, with_for_update=True, populate_existing=True)
+    if row is None or row.error_code != "many_deletions":
+        raise Conflict(problem("", "not_asked", "This has been answered already."))
     links = list(
         db.session.scalars(
             select(AirtableLink).where(

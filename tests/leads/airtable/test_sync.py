@@ -15,6 +15,7 @@ from sqlalchemy import Engine, select, text
 from app.kit import http, jobs
 from app.kit.auth import SYSTEM
 from app.kit.db import db, transaction
+from app.kit.errors import Conflict
 from app.leads import commands
 from app.leads.commands import airtable_settings as settings
 from app.leads.commands.airtable_turns import LEASE
@@ -468,6 +469,11 @@ def test_many_deletions_at_once_stop_and_ask(connect: Connect, table: Table) -> 
         answer_deletions(connection_id, apply=False, by=SYSTEM)
     push()
     assert len(table.rows()) == 25 and len(living()) == 25
+    with transaction():
+        settings.pause(connection_id)
+    with pytest.raises(Conflict), transaction():
+        answer_deletions(connection_id, apply=True, by=SYSTEM)
+    assert connection(connection_id).state == "paused", "a second click starts nothing"
 
 
 def test_who_edits_a_lead_while_its_row_is_found_gone_is_not_refused_and_the_edit_keeps_the_lead(
