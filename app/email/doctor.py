@@ -33,14 +33,22 @@ def _ways() -> Iterator[Finding | Check]:
                 "MAIL_PROVIDERS",
                 gettext("Set %(variable)s, or take it out.", variable=WAYS[name].needs),
             )
-    usable = [way for way in ways if way.enabled and way.is_configured]
-    if not usable:
+    fate = queries.fate_of_mails(ways)
+    if fate == queries.WAIT:
+        yield fault(
+            gettext("No way out can be used; mails wait."),
+            WHERE,
+            gettext("Switch one on there, and give it all its settings."),
+        )
+    if fate == queries.STAY:
         yield warning(
             gettext("No way out is set; mails stay in the outbox page."),
             WHERE,
             gettext("Set MAIL_SERVER, SENDGRID_API_KEY or SES_REGION, or enter one on that page."),
         )
-    for way in usable:
+    for way in ways:
+        if not way.is_usable:
+            continue
         yield from _settings(way)
         yield Check(name=f"email {way.name}", run=partial(_account, way), calls_out=True, seconds=30.0)
     for way in ways:
