@@ -9,11 +9,13 @@ from flask import current_app
 from flask_babel import gettext
 
 from app.email import queries
+from app.email.jobs import sender_address
 from app.email.providers.ways import WAYS
 from app.email.queries import ChosenWay
 from app.kit.db import db
 from app.kit.doctor import Check, Finding, account, fault, ok, unreadable, warning
 from app.kit.doctor.running import public_url
+from app.kit.errors import Misconfigured
 
 WHERE = "/admin/mail-providers"
 
@@ -59,7 +61,9 @@ def _ways() -> Iterator[Finding | Check]:
 def _settings(way: ChosenWay) -> Iterator[Finding]:
     where = f"{WHERE} ({way.way.title})"
     config = way.config
-    if not config.get("MAIL_DEFAULT_SENDER"):
+    try:
+        sender_address(config)
+    except Misconfigured:
         yield fault(
             gettext("Mails have no sender."),
             "MAIL_DEFAULT_SENDER",
