@@ -11,6 +11,7 @@ import os
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from email.utils import parseaddr
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -183,6 +184,8 @@ class _Reader:
             self.problems.append(
                 "METRICS_PORT is set without METRICS_TOKEN; set that, too, for nothing is told without it."
             )
+        if not services or "whatsapp" in services:
+            self.accounts()
         for name in URL_VARIABLES:
             self.url(name, ("http", "https"))
         if self.problems:
@@ -326,6 +329,16 @@ class _Reader:
             given += ("&" if "?" in given else "?") + "ssl_cert_reqs=none"
         return given or None
 
+    def accounts(self) -> None:
+        """Name what is missing of accounts that are given in part; an account without a number is whole."""
+        for number, account in WHATSAPP_ACCOUNTS.items():
+            given = [name for name in (*account, number) if self.text(name)]
+            self.problems += [
+                f"{name} is missing: {' and '.join(given)} would be of no use; set all of the account or none."
+                for name in account
+                if given and name not in given
+            ]
+
     def mail(self) -> dict[str, Any]:
         tls, ssl = self.switch("MAIL_USE_TLS", default=False), self.switch("MAIL_USE_SSL", default=False)
         if tls and ssl:
@@ -335,6 +348,11 @@ class _Reader:
             self.problems.append("MAIL_TLS_CA names a file that does not exist.")
         if bool(self.text("MAIL_USERNAME")) != bool(self.text("MAIL_PASSWORD")):
             self.problems.append("MAIL_USERNAME and MAIL_PASSWORD belong together; set both or neither.")
+        sender = self.text("MAIL_DEFAULT_SENDER")
+        if sender and not all(parseaddr(sender)[1].rpartition("@")):
+            self.problems.append(
+                "MAIL_DEFAULT_SENDER must be an address, such as Ventas <ventas@example.com>."
+            )
         return {
             "MAIL_SERVER": self.text("MAIL_SERVER") or None,
             "MAIL_PORT": self.number("MAIL_PORT", 465 if ssl else 587 if tls else 25, low=1, high=65535),
@@ -342,7 +360,7 @@ class _Reader:
             "MAIL_USE_SSL": ssl,
             "MAIL_USERNAME": self.text("MAIL_USERNAME") or None,
             "MAIL_PASSWORD": self.text("MAIL_PASSWORD") or None,
-            "MAIL_DEFAULT_SENDER": self.text("MAIL_DEFAULT_SENDER") or None,
+            "MAIL_DEFAULT_SENDER": sender or None,
             "MAIL_MAX_EMAILS": self.number("MAIL_MAX_EMAILS", 50, low=1, high=10_000),
             "MAIL_TIMEOUT": self.number("MAIL_TIMEOUT", 20, low=1, high=300),
             "MAIL_TLS_CA": authority or None,
@@ -415,6 +433,13 @@ URL_VARIABLES = (
     "TWILIO_API_URL", "META_GRAPH_URL", "AIRTABLE_ENDPOINT_URL", "AIRTABLE_STAND_IN_URL", "SENDGRID_API_URL",
     "SES_ENDPOINT_URL",
 )  # fmt: skip
+
+WHATSAPP_ACCOUNTS = {
+    "TWILIO_WHATSAPP_FROM": ("TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN"),
+    "META_PHONE_NUMBER_ID": ("META_APP_SECRET", "META_VERIFY_TOKEN", "META_ACCESS_TOKEN"),
+}
+"""The number → what belongs to its account. The number may come from a channel in the admin or from the first message; half
+an account cannot be completed there, because a channel with secrets of its own takes none from here."""
 
 PROVIDER_VARIABLES = (
     "TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN", "TWILIO_WHATSAPP_FROM", "TWILIO_API_URL",

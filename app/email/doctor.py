@@ -9,11 +9,13 @@ from flask import current_app
 from flask_babel import gettext
 
 from app.email import queries
+from app.email.jobs import sender_address
 from app.email.providers.ways import WAYS
 from app.email.queries import ChosenWay
 from app.kit.db import db
 from app.kit.doctor import Check, Finding, account, fault, ok, unreadable, warning
 from app.kit.doctor.running import public_url
+from app.kit.errors import Misconfigured
 
 WHERE = "/admin/mail-providers"
 
@@ -33,14 +35,22 @@ def _ways() -> Iterator[Finding | Check]:
                 "MAIL_PROVIDERS",
                 gettext("Set %(variable)s, or take it out.", variable=WAYS[name].needs),
             )
-    usable = [way for way in ways if way.enabled and way.is_configured]
-    if not usable:
+    fate = queries.fate_of_mails(ways)
+    if fate == queries.WAIT:
+        yield fault(
+            gettext("No way out can be used; mails wait."),
+            WHERE,
+            gettext("Switch one on there, and give it all its settings."),
+        )
+    if fate == queries.STAY:
         yield warning(
             gettext("No way out is set; mails stay in the outbox page."),
             WHERE,
             gettext("Set MAIL_SERVER, SENDGRID_API_KEY or SES_REGION, or enter one on that page."),
         )
-    for way in usable:
+    for way in ways:
+        if not way.is_usable:
+            continue
         yield from _settings(way)
         yield Check(name=f"email {way.name}", run=partial(_account, way), calls_out=True, seconds=30.0)
     for way in ways:
@@ -51,7 +61,9 @@ def _ways() -> Iterator[Finding | Check]:
 def _settings(way: ChosenWay) -> Iterator[Finding]:
     where = f"{WHERE} ({way.way.title})"
     config = way.config
-    if not config.get("MAIL_DEFAULT_SENDER"):
+    try:
+        sender_address(config)
+    except Misconfigured:
         yield fault(
             gettext("Mails have no sender."),
             "MAIL_DEFAULT_SENDER",

@@ -42,6 +42,9 @@ OPEN = (QUEUED, SENDING, DEFERRED)
 LEAD_DELETED = "lead_deleted"
 """The error_code of a message that nobody wants any more."""
 
+NO_WAY = "no_way"
+"""The error_code of a message that is due and waits, because no way out can be used."""
+
 TRANSACTIONAL = "transactional"  # expected by the recipient: a receipt, the answer to their question
 MARKETING = "marketing"  # may be unsubscribed from, and says so in its headers
 CATEGORIES = (TRANSACTIONAL, MARKETING)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
@@ -29,10 +30,15 @@ CALLS_PER_ENDPOINT = 2
 """Of these to one endpoint: its server is not ours to flood."""
 
 SLOW_SECONDS = 1.0
-"""An endpoint whose calls take longer on average counts as slow."""
+"""An endpoint counts as slow while its calls take longer on average, or one under way has taken longer; also until its
+first answer, for most of all those that never answer must not take every call."""
 
 SLOW_CALLS = 8
 """Calls that all slow endpoints together may hold, so that quick ones always find room."""
+
+SPARE_CALLS = 8
+"""Calls of slow endpoints above SLOW_CALLS that take no room from others: first calls to endpoints, by which it shows
+whether they are quick, and those to quick endpoints that all hang at once."""
 
 AHEAD_SECONDS = 3.0
 """How much work is claimed ahead for an endpoint, by what its calls have taken so far."""
@@ -58,6 +64,14 @@ PURGE_JOB = "webhooks.purge"
 log = telemetry.get_logger("webhooks")
 
 
+@dataclass(kw_only=True, eq=False)
+class Call:
+    """A call under way, or some to one endpoint after each other. began: when the one that lasts now began."""
+
+    endpoint_id: str
+    began: float = field(default_factory=time.monotonic)
+
+
 @dataclass(kw_only=True)
 class Ended:
     """What became of some messages for one endpoint: calls that are over, and what was not sent after all."""
@@ -70,33 +84,47 @@ class Courier:
     """The calls of one process: those under way, also from a run that is over, and how quick endpoints are."""
 
     def __init__(self) -> None:
-        self.pool = ThreadPoolExecutor(CALLS, thread_name_prefix="webhooks")
+        self.pool = ThreadPoolExecutor(CALLS + SPARE_CALLS, thread_name_prefix="webhooks")
         self.lock = threading.Lock()
-        self.under_way: Counter[str] = Counter()
+        self.under_way: list[Call] = []
         self.seconds: dict[str, float] = {}
         self.late: set[Future[Ended]] = set()
         self.recording = threading.Lock()
 
     def is_slow(self, endpoint_id: str) -> bool:
-        """Whether its calls take long."""
-        return self.seconds.get(endpoint_id, 0.0) > SLOW_SECONDS
+        """Whether its calls take long, or may, as far as is known."""
+        if self.seconds.get(endpoint_id, math.inf) > SLOW_SECONDS:
+            return True
+        late = time.monotonic() - SLOW_SECONDS
+        return any(call.endpoint_id == endpoint_id and call.began < late for call in self.under_way)
+
+    def _slow_calls(self) -> int:
+        slow = {id_ for id_ in {call.endpoint_id for call in self.under_way} if self.is_slow(id_)}
+        return sum(call.endpoint_id in slow for call in self.under_way)
 
     def allowance(self, endpoint_id: str) -> int:
         """How many deliveries to claim for it: what it takes in the next seconds."""
         seconds = self.seconds.get(endpoint_id)
         if seconds is None:
-            return FIRST_ALLOWANCE
+            return FIRST_ALLOWANCE if self.has_room(endpoint_id) else 1
         return max(1, min(MOST_ALLOWED, int(AHEAD_SECONDS / max(seconds, 0.001)) * CALLS_PER_ENDPOINT))
+
+    def busy(self) -> set[str]:
+        """Endpoints to which calls are under way."""
+        with self.lock:
+            return {call.endpoint_id for call in self.under_way}
 
     def has_room(self, endpoint_id: str) -> bool:
         """Whether another call to it may begin now."""
         with self.lock:
-            if self.under_way.total() >= CALLS or self.under_way[endpoint_id] >= CALLS_PER_ENDPOINT:
+            own = sum(call.endpoint_id == endpoint_id for call in self.under_way)
+            slow = self._slow_calls()
+            aside = min(max(0, slow - SLOW_CALLS), SPARE_CALLS)
+            if own >= CALLS_PER_ENDPOINT or len(self.under_way) - aside >= CALLS:
                 return False
-            if not self.is_slow(endpoint_id):
-                return True
-            slow = sum(count for id_, count in self.under_way.items() if self.is_slow(id_))
-            return slow < SLOW_CALLS
+            if endpoint_id not in self.seconds:
+                return own == 0 and slow < SLOW_CALLS + SPARE_CALLS
+            return slow < SLOW_CALLS or not self.is_slow(endpoint_id)
 
     def string(self, endpoint_id: str) -> int:
         """How many messages for it one thread may take at a time."""
@@ -105,13 +133,14 @@ class Courier:
 
     def begin(self, sender: providers.Sender, parcels: list[Parcel]) -> Future[Ended]:
         """Start to send these, one after the other; all are for one endpoint."""
+        call = Call(endpoint_id=parcels[0].endpoint_id)
         with self.lock:
-            self.under_way[parcels[0].endpoint_id] += 1
-        return self.pool.submit(self._send, sender, parcels)
+            self.under_way.append(call)
+        return self.pool.submit(self._send, sender, parcels, call)
 
-    def _send(self, sender: providers.Sender, parcels: list[Parcel]) -> Ended:
+    def _send(self, sender: providers.Sender, parcels: list[Parcel], call: Call) -> Ended:
         ended = Ended()
-        endpoint_id = parcels[0].endpoint_id
+        endpoint_id = call.endpoint_id
         started = last = time.monotonic()
         for number, parcel in enumerate(parcels):
             if last - started > SLOW_SECONDS:
@@ -132,11 +161,9 @@ class Courier:
             now = time.monotonic()
             before = self.seconds.get(endpoint_id, now - last)
             self.seconds[endpoint_id] = 0.7 * before + 0.3 * (now - last)
-            last = now
+            last = call.began = now
         with self.lock:
-            self.under_way[endpoint_id] -= 1
-            if not self.under_way[endpoint_id]:
-                del self.under_way[endpoint_id]
+            self.under_way.remove(call)
         return ended
 
     @staticmethod
@@ -249,11 +276,11 @@ class _Run:
         """
         if time.monotonic() < self.resting_until and not at_once:
             return False
-        if sum(map(len, self.waiting.values())) > CALLS * 2:
+        # What has no room waits without keeping others from being claimed.
+        ready = sum(len(parcels) for id_, parcels in self.waiting.items() if self.courier.has_room(id_))
+        if ready > CALLS * 2:
             return False
-        full = set(self.waiting) | {
-            id_ for id_ in self.courier.under_way.copy() if not self.courier.has_room(id_)
-        }
+        full = set(self.waiting) | {id_ for id_ in self.courier.busy() if not self.courier.has_room(id_)}
         with transaction():
             parcels = commands.claim_due(self.courier.allowance, without=full)
         for parcel in parcels:

@@ -42,7 +42,8 @@ _PENDING_ROWS = text("status = 'pending'")
 class Endpoint(Base):  # type: ignore[misc, valid-type]
     """A URL that wants to know.
 
-    secrets: ``current``, and while a rotation lasts ``previous``. first_failure_at: since when every call has failed.
+    secrets: ``current``, and while a rotation lasts ``previous``. first_failure_at: since when every call with
+    a real event has failed.
     paused_until: the endpoint asked for a pause (Retry-After). version grows with every change by a person.
     """
 

@@ -10,7 +10,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import update
 
-from app.email import commands, queries
+from app.email import commands, jobs
 from app.email.commands.claiming import CLAIM_ROUNDS, Claimed
 from app.email.jobs.sending import Batch, Route
 from app.email.mime import Letter
@@ -196,7 +196,7 @@ def test_a_marked_mail_to_a_deleted_lead_that_was_not_begun_is_stopped(app: Flas
 
     statuses = [fresh(message).status for message in messages]
     assert sorted(statuses) == ["cancelled"] * 4 + ["unknown"]
-    assert not queries.has_due()
+    assert not jobs.has_due()
 
 
 def test_many_mails_that_are_held_back_are_settled_in_several_transactions(

@@ -10,7 +10,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import select, update
 
-from app.email import commands, queries
+from app.email import commands, jobs, queries
 from app.email.models import Attempt, EmailOutbox, Message
 from app.email.providers import Result
 from app.kit import db
@@ -160,7 +160,7 @@ def test_when_nobody_knows_whether_it_arrived_it_is_not_repeated_by_itself(
     drain()
 
     assert fresh(message).status == "unknown"
-    assert not queries.has_due()
+    assert not jobs.has_due()
     assert len(mail_server.received) == 1
 
     with db.transaction():
@@ -234,7 +234,7 @@ def test_a_worker_killed_before_handing_over_loses_nothing(
 ) -> None:
     message = queue()
     claim_as_a_worker_that_dies(handed_over=False)
-    assert queries.has_due()
+    assert jobs.has_due()
 
     drain()
 

@@ -159,3 +159,25 @@ def test_a_way_out_that_is_named_without_a_region_says_what_is_missing(
     monkeypatch.setitem(app.config, "MAIL_PROVIDERS", ("ses",))
     found = [(item["what"], item["remedy"]) for item in doctor()[1] if item["where"] == "MAIL_PROVIDERS"]
     assert found == [("Amazon SES is named, but not configured.", "Set SES_REGION, or take it out.")]
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, ["Mails have no sender."]),
+        ({"MAIL_USERNAME": "ventas"}, ["Mails have no sender."]),
+        ({"MAIL_USERNAME": "ventas@example.com"}, []),
+        ({"MAIL_DEFAULT_SENDER": "Ventas <ventas@example.com>"}, []),
+    ],
+)
+def test_a_way_out_without_any_sender_is_a_problem(
+    app: Flask,
+    doctor: Doctor,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: dict[str, str],
+    expected: list[str],
+) -> None:
+    for name, value in {"SENDGRID_API_KEY": "SG.x", **settings}.items():
+        monkeypatch.setitem(app.config, name, value)
+    found = [item["what"] for item in doctor("--offline")[1] if item["where"] == "MAIL_DEFAULT_SENDER"]
+    assert found == expected

@@ -97,7 +97,8 @@ def test_a_way_that_is_not_named_in_the_configuration_is_not_used(
     message = queue()
     drain()
 
-    assert fresh(message).provider == "outbox"
+    assert (fresh(message).status, fresh(message).error_code) == ("deferred", "no_way")
+    assert sendgrid.requests == []
 
 
 def test_a_server_that_is_down_is_passed_over(

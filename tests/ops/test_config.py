@@ -197,10 +197,61 @@ def test_nothing_secret_shows_when_the_configuration_is_printed(tmp_path: Path) 
         REDIS_URL="redis://:redispass@host",
         MAIL_USERNAME="me",
         MAIL_PASSWORD="mailpass",
+        TWILIO_ACCOUNT_SID="AC1",
         TWILIO_AUTH_TOKEN="twiliotoken",
     )
     for secret in (SECRET, "correct horse", "dbpass", "redispass", "mailpass", "twiliotoken"):
         assert secret not in repr(config)
+
+
+TWILIO = {"TWILIO_ACCOUNT_SID": "AC1", "TWILIO_AUTH_TOKEN": "hidden", "TWILIO_WHATSAPP_FROM": "+14155238886"}
+META = {
+    "META_APP_SECRET": "hidden", "META_VERIFY_TOKEN": "hidden", "META_ACCESS_TOKEN": "hidden", "META_PHONE_NUMBER_ID": "1",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("given", "missing"),
+    [
+        (("TWILIO_ACCOUNT_SID",), ["TWILIO_AUTH_TOKEN"]),
+        (("TWILIO_AUTH_TOKEN", "TWILIO_WHATSAPP_FROM"), ["TWILIO_ACCOUNT_SID"]),
+        (("TWILIO_WHATSAPP_FROM",), ["TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN"]),
+        (("META_APP_SECRET", "META_PHONE_NUMBER_ID"), ["META_VERIFY_TOKEN", "META_ACCESS_TOKEN"]),
+        (("META_PHONE_NUMBER_ID",), ["META_APP_SECRET", "META_VERIFY_TOKEN", "META_ACCESS_TOKEN"]),
+        (("TWILIO_ACCOUNT_SID", "META_APP_SECRET", "META_VERIFY_TOKEN"), ["TWILIO_AUTH_TOKEN", "META_ACCESS_TOKEN"]),
+    ],
+)  # fmt: skip
+def test_half_an_account_names_each_part_that_is_missing(
+    tmp_path: Path, given: tuple[str, ...], missing: list[str]
+) -> None:
+    problems = refused(tmp_path, **{name: (TWILIO | META)[name] for name in given})
+    assert [problem.partition(" ")[0] for problem in problems] == missing
+    assert all("is missing" in problem and "hidden" not in problem for problem in problems)
+
+
+@pytest.mark.parametrize("without", ["TWILIO_WHATSAPP_FROM", "META_PHONE_NUMBER_ID"])
+def test_an_account_may_come_without_a_number_which_the_admin_can_give(tmp_path: Path, without: str) -> None:
+    read(tmp_path, **{name: value for name, value in (TWILIO | META).items() if name != without})
+
+
+def test_accounts_of_services_that_run_elsewhere_are_not_asked_for(tmp_path: Path) -> None:
+    read(tmp_path, SERVICES="leads", TWILIO_WHATSAPP_FROM="+14155238886")
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [{"SENDGRID_API_KEY": "SG.x"}, {"SES_REGION": "eu-west-1"}, {"MAIL_SERVER": "smtp"}, {"MAIL_PROVIDERS": "ses"}],
+)  # fmt: skip
+def test_what_the_admin_can_complete_for_mail_stops_no_start(tmp_path: Path, environ: dict[str, str]) -> None:
+    assert read(tmp_path, **environ).mail["MAIL_DEFAULT_SENDER"] is None
+
+
+def test_a_sender_that_is_no_address_is_refused(tmp_path: Path) -> None:
+    for sender in ("Ventas", "Ventas <ventas>", "@"):
+        (problem,) = refused(tmp_path, MAIL_DEFAULT_SENDER=sender)
+        assert problem.startswith("MAIL_DEFAULT_SENDER must be an address")
+    for sender in ("ventas@example.com", "Ventas <ventas@example.com>", "Ñandú <ventas@ñandú.example>"):
+        assert read(tmp_path, MAIL_DEFAULT_SENDER=sender).mail["MAIL_DEFAULT_SENDER"] == sender
 
 
 class Recording(Mapping[str, str]):

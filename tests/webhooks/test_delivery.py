@@ -221,40 +221,6 @@ def test_the_schedule_is_the_standards_with_jitter_and_ends_after_ten_tries(lone
     assert (row.status, row.attempts, row.next_attempt_at) == ("failed", 10, None)
 
 
-def test_five_days_of_failure_disable_an_endpoint_and_a_success_in_between_does_not(lone: Endpoint) -> None:
-    start = db.utcnow()
-    fail(lone, start)
-    fail(lone, start + timedelta(days=4, hours=23))
-    fresh()
-    assert queries.get_endpoint(lone.id).enabled
-    parcel = claimed(lone)
-    with db.transaction():
-        commands.record([Result(parcel=parcel, outcome=Outcome(status=204), at=start + timedelta(days=5))])
-    fresh()
-    assert queries.get_endpoint(lone.id).first_failure_at is None
-
-    with db.transaction():
-        commands.replay(parcel.delivery_id)
-    later = start + timedelta(days=6)
-    fail(lone, later)
-    fail(lone, later + timedelta(days=5, minutes=1))
-    fresh()
-    found = queries.get_endpoint(lone.id)
-    assert (found.enabled, found.disabled_reason) == (False, "failing")
-    (told,) = db.db.session.scalars(select(WebhooksOutbox)).all()
-    assert told.data["failing_since"].startswith(later.isoformat()[:19])
-
-
-def test_a_first_try_alone_never_disables(lone: Endpoint) -> None:
-    start = db.utcnow()
-    fail(lone, start)
-    with db.transaction():
-        commands.replay(deliveries(lone)[0].id)
-    fail(lone, start + timedelta(days=6))
-    fresh()
-    assert queries.get_endpoint(lone.id).enabled
-
-
 def test_what_a_dead_worker_had_claimed_is_sent_by_another_with_the_same_id(lone: Endpoint) -> None:
     first = claimed(lone)
     with db.transaction():

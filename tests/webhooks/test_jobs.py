@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -61,6 +62,17 @@ def queue(count: int) -> None:
             commands.queue_event(lead_created(), event_id=db.new_id(), at=db.utcnow())
 
 
+def all_hang(endpoints: list[Endpoint]) -> bool:
+    """Whether no call to these has ended, not even for lack of patience."""
+    return all(row.attempts == 0 for endpoint in endpoints for row in deliveries(endpoint))
+
+
+def queue_email_sent() -> None:
+    """An event for those that want to know of mails."""
+    with db.transaction():
+        commands.queue_event(EmailSent(message_id=db.new_id()), event_id=db.new_id(), at=db.utcnow())
+
+
 def run_until(condition: Callable[[], bool], what: str) -> None:
     """Run the job again, as its bell would, until the condition holds: on a busy machine quick calls linger, too."""
 
@@ -83,23 +95,23 @@ def test_a_slow_endpoint_delays_neither_another_nor_the_worker(
     assert not slow.may_answer.is_set()
     assert len(receiver.requests) == MANY
     assert statuses(stuck) == {"pending"}
-    wait_for(lambda: slow.now == jobs.CALLS_PER_ENDPOINT, "its calls have arrived")
+    wait_for(lambda: slow.now == 1, "its first call has arrived")  # by which it becomes known
 
     # A new run begins no more calls to it, and what it claimed it gave back.
     queue(1)
     run_until(lambda: statuses(quick) == {"delivered"}, "the quick one has got the new one")
     assert len(receiver.requests) == MANY + 1
-    assert len(slow.requests) == jobs.CALLS_PER_ENDPOINT
-    assert sum(1 for row in deliveries(stuck) if row.claimed_until is not None) == jobs.CALLS_PER_ENDPOINT
+    assert len(slow.requests) == 1
+    assert sum(1 for row in deliveries(stuck) if row.claimed_until is not None) == 1
 
     # What is answered late is recorded all the same.
     slow.may_answer.set()
     assert jobs.courier().settle(30)
-    assert sum(1 for row in deliveries(stuck) if row.status == "delivered") == jobs.CALLS_PER_ENDPOINT
+    assert sum(1 for row in deliveries(stuck) if row.status == "delivered") == 1
     run_until(
         lambda: jobs.courier().settle(30) and statuses(stuck) == {"delivered"}, "the slow one has got all"
     )
-    assert slow.most == jobs.CALLS_PER_ENDPOINT
+    assert slow.most <= jobs.CALLS_PER_ENDPOINT
     ids = [request.headers["webhook-id"] for request in slow.requests]
     assert len(ids) == len(set(ids))
 
@@ -112,13 +124,74 @@ def test_many_slow_endpoints_leave_room_for_quick_ones(
     for endpoint in stuck:
         jobs.courier().seconds[endpoint.id] = 12.0
     queue(3)
-    with db.transaction():
-        commands.queue_event(EmailSent(message_id=db.new_id()), event_id=db.new_id(), at=db.utcnow())
+    queue_email_sent()
     run_until(lambda: statuses(quick) == {"delivered"}, "the quick one has got its message")
     wait_for(lambda: slow.now >= jobs.SLOW_CALLS, "the calls to the slow ones have arrived")
     jobs.deliver_due()
     assert len(slow.requests) == jobs.SLOW_CALLS
     slow.may_answer.set()
+
+
+def test_endpoints_of_which_nothing_is_known_leave_room_for_quick_ones(
+    app: Flask, receiver: Receiver, slow: SlowReceiver, add_endpoint: Add
+) -> None:
+    quick, _ = add_endpoint(receiver.url, events=["email.*"])
+    queue_email_sent()
+    run_until(lambda: statuses(quick) == {"delivered"}, "the quick one is known")
+    stuck = [add_endpoint(f"{slow.url}/{number}", events=["lead.*"])[0] for number in range(30)]
+    queue(3)
+    jobs.deliver_due()
+    wait_for(lambda: slow.now >= jobs.SLOW_CALLS, "calls to the unknown ones have arrived")
+
+    for _ in range(MANY):
+        queue_email_sent()
+    run_until(lambda: statuses(quick) == {"delivered"}, "the quick one has got its messages")
+    assert all_hang(stuck)
+    assert len(slow.requests) == jobs.SLOW_CALLS + jobs.SPARE_CALLS
+    assert len({request.path for request in slow.requests}) == len(slow.requests)  # one call to each
+
+    slow.may_answer.set()
+    for endpoint in stuck:
+        run_until(
+            lambda endpoint=endpoint: jobs.courier().settle(30) and statuses(endpoint) == {"delivered"},  # type: ignore[misc]
+            "the others have got theirs",
+        )
+
+
+def test_as_many_dead_endpoints_as_slow_calls_do_not_keep_a_new_one_waiting(
+    app: Flask, receiver: Receiver, slow: SlowReceiver, add_endpoint: Add
+) -> None:
+    dead = [add_endpoint(f"{slow.url}/{number}", events=["lead.*"])[0] for number in range(jobs.SLOW_CALLS)]
+    queue(3)
+    jobs.deliver_due()
+    wait_for(lambda: slow.now == jobs.SLOW_CALLS, "the calls have arrived")
+    new, _ = add_endpoint(receiver.url, events=["email.*"])
+    queue_email_sent()
+    run_until(lambda: statuses(new) == {"delivered"}, "the new one has got its message")
+    assert all_hang(dead)
+
+
+def test_quick_endpoints_that_all_hang_at_once_leave_room_for_the_others(
+    app: Flask, receiver: Receiver, slow: SlowReceiver, add_endpoint: Add
+) -> None:
+    hung = [
+        add_endpoint(f"{slow.url}/{number}", events=["lead.*"])[0]
+        for number in range(jobs.CALLS // jobs.CALLS_PER_ENDPOINT)
+    ]
+    quick, _ = add_endpoint(receiver.url, events=["email.*"])
+    slow.may_answer.set()
+    queue(1)
+    queue_email_sent()
+    for endpoint in [*hung, quick]:
+        run_until(lambda endpoint=endpoint: statuses(endpoint) == {"delivered"}, "all are known")  # type: ignore[misc]
+    slow.may_answer.clear()
+    queue(40)
+    jobs.deliver_due()
+    wait_for(lambda: slow.now == jobs.CALLS, "all calls hang")
+
+    queue_email_sent()
+    run_until(lambda: statuses(quick) == {"delivered"}, "the quick one has got its message")
+    assert all(row.last_error is None for endpoint in hung for row in deliveries(endpoint))
 
 
 @dataclass
@@ -148,7 +221,7 @@ def test_all_of_many_endpoints_are_served_and_never_more_calls_than_allowed(
     sender = Counting()
     jobs._Run(jobs.courier(), sender).drain()
     assert len(sender.bodies) == 500
-    assert sender.most <= jobs.CALLS
+    assert sender.most <= jobs.CALLS + jobs.SPARE_CALLS
     for endpoint in endpoints:
         assert statuses(endpoint) == {"delivered"}
     assert not jobs.courier().under_way
@@ -160,8 +233,16 @@ def test_an_endpoint_is_claimed_ahead_by_how_quick_it_is() -> None:
     courier.seconds |= {"quick": 0.005, "slow": 10.0}
     assert courier.allowance("quick") == jobs.MOST_ALLOWED
     assert courier.allowance("slow") == 1
+
+
+def test_an_endpoint_is_slow_for_what_its_calls_took_or_take() -> None:
+    courier = jobs.Courier()
+    courier.seconds |= {"quick": 0.005, "slow": 10.0}
     assert courier.is_slow("slow")
     assert not courier.is_slow("quick")
+    assert courier.is_slow("new")  # until it has answered once
+    courier.under_way.append(jobs.Call(endpoint_id="quick", began=time.monotonic() - 2 * jobs.SLOW_SECONDS))
+    assert courier.is_slow("quick")
 
 
 def test_a_call_that_breaks_in_our_own_code_counts_as_a_try_and_stops_nobody_else(

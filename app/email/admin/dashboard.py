@@ -35,9 +35,13 @@ def state_of(chosen: ChosenWay, *, is_open: bool, is_paused: bool) -> Markup:
 
 
 def _state() -> home.State:
-    ways = queries.usable_ways(current_app.config)
-    if not ways:
+    every = queries.all_ways(current_app.config)
+    fate = queries.fate_of_mails(every)
+    if fate == queries.WAIT:
+        return home.State("error", gettext("No mail provider can be used; mails wait."))
+    if fate == queries.STAY:
         return home.State("warning", gettext("No way out for mail is set up; mails are kept in the outbox."))
+    ways = [one for one in every if one.is_usable]
     failing = [one.way.title for one in ways if breaker_open(f"mail:{one.name}")]
     if len(failing) == len(ways):
         return home.State(

@@ -20,9 +20,9 @@ from app.email.models import CANCELLED, DEFERRED, FAILED, QUEUED, SENDING, SUPPR
 from app.kit import auth
 
 
-def no_server() -> bool:
-    """Whether mails only stay here, because no way out is set."""
-    return not queries.usable_ways(current_app.config)
+def fate_of_mails() -> str:
+    """Whether mails leave, stay here or wait: what the notice above pages about mails says."""
+    return queries.fate_of_mails(queries.all_ways(current_app.config))
 
 
 def _lead(row: Message) -> Any:
@@ -91,13 +91,13 @@ class OutboxView(CommandView):
                 for status, (label, _) in words.STATUSES.items()
                 if counts.get(status)
             ]
-            context["no_server"] = no_server()
+            context["fate"] = fate_of_mails()
         return super().render_template(template, **context)
 
     def show_context(self, row: Message) -> dict[str, Any]:
         """The message page: words for what happened, and what can be done about it."""
         return {
-            "no_server": no_server(),
+            "fate": fate_of_mails(),
             "status": badge(row.status, words.status_of(row)),
             "reason": words.explain(row.error_code, row.last_error),
             "server_words": row.last_error if words.is_server_speaking(row.error_code) else None,

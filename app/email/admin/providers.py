@@ -42,7 +42,7 @@ class MailProviderView(PageView):
             "email/providers.html",
             title=_l("Mail providers"),
             ways=[self._shown(chosen, sent.get(chosen.name, 0)) for chosen in ways],
-            none_usable=not any(chosen.enabled and chosen.is_configured for chosen in ways),
+            fate=queries.fate_of_mails(ways),
             writing=bool(self.appbuilder.sm.has_access("can_write", self.class_permission_name)),
             my_address=getattr(current_user, "email", ""),
             when=when,

@@ -28,7 +28,7 @@ from app.admin.menu import MenuEntry
 from app.admin.views import CommandInterface, CommandView, action, expose, may_read, may_write
 from app.email import commands, queries, render
 from app.email.admin import words
-from app.email.admin.messages import no_server
+from app.email.admin.messages import fate_of_mails
 from app.email.models import LANGUAGES, Template
 from app.email.render.values import read_variables
 from app.kit import auth, zone
@@ -181,7 +181,7 @@ class TemplateView(CommandView):
             "versions": queries.versions_of(row.id),
             "when": when,
             "my_address": getattr(current_user, "email", ""),
-            "no_server": no_server(),
+            "fate": fate_of_mails(),
             "writing": self.can("edit"),
         }
 

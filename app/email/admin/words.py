@@ -110,6 +110,7 @@ _CAUSES = {
     "TimeoutError": _l("The mail server did not answer in time."),
     "SMTPServerDisconnected": _l("The mail server ended the conversation."),
     "breaker_open": _l("The mail server kept failing; we wait a little before the next try."),
+    "no_way": _l("No mail provider can be used. It leaves when one is switched on and set up."),
     "interrupted": _l(
         "Sending was interrupted at the last moment. It may have arrived: ask before you send it again."
     ),

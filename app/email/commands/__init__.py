@@ -7,6 +7,7 @@ from app.email.commands.delivery import (
     record,
     release,
     take_back,
+    wait_for_way,
 )
 from app.email.commands.feedback import (
     NOTICE_JOB,
@@ -76,4 +77,5 @@ __all__ = [
     "take_in",
     "token_of",
     "unsubscribe",
+    "wait_for_way",
 ]

@@ -52,6 +52,15 @@ class Claimed:
     request_id: str | None = None
 
 
+def due(now: datetime) -> tuple[Any, ...]:
+    """Conditions of messages that should be sent and that nobody has in hand."""
+    return (
+        Message.status.in_((QUEUED, DEFERRED)),
+        Message.next_attempt_at <= now,
+        or_(Message.claimed_until.is_(None), Message.claimed_until < now),
+    )
+
+
 def claim_due(limit: int, *, public_url: str = "") -> list[Claimed]:
     """Take the messages that are due, oldest first; those to suppressed addresses are settled at once.
 
@@ -72,11 +81,7 @@ def _claim(limit: int, public_url: str) -> tuple[int, list[Claimed]]:
     until = now + timedelta(seconds=current_app.config["CLAIM_SECONDS"])
     found = db.session.execute(
         select(*_columns)
-        .where(
-            Message.status.in_((QUEUED, DEFERRED)),
-            Message.next_attempt_at <= now,
-            or_(Message.claimed_until.is_(None), Message.claimed_until < now),
-        )
+        .where(*due(now))
         .order_by(Message.next_attempt_at, Message.id)
         .limit(limit)
         .with_for_update(skip_locked=True)

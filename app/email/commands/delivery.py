@@ -16,7 +16,8 @@ from flask import current_app
 from sqlalchemy import case, insert, select, update
 
 from app.contracts.events import EmailFailed, EmailSent
-from app.email.commands.claiming import Claimed
+from app.email import queries
+from app.email.commands.claiming import Claimed, due
 from app.email.commands.suppressions import suppress
 from app.email.models import (
     ALL,
@@ -25,6 +26,7 @@ from app.email.models import (
     FAILED,
     HARD_BOUNCE,
     LEAD_DELETED,
+    NO_WAY,
     QUEUED,
     SENDING,
     SENT,
@@ -216,6 +218,30 @@ def give_back(claims: Mapping[str, datetime]) -> None:
     )
 
 
+def wait_for_way(limit: int) -> int:
+    """Note on messages that are due why they do not leave: no way out can be used. On how many, at most limit.
+
+    They stay due: they count as late, and leave as soon as a way can be used. Nothing is tried, so no try is noted;
+    but those whose time is over fail.
+    """
+    now = utcnow()
+    rows = db.session.scalars(
+        select(Message)
+        .where(*due(now), ~queries.waits_for_way(now))
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+        .execution_options(populate_existing=True)
+    ).all()
+    for row in rows:
+        row.status, row.error_code, row.last_error = DEFERRED, NO_WAY, "No way out can be used."
+        if row.give_up_at is not None and row.give_up_at <= now:
+            row.status, row.next_attempt_at = FAILED, None
+            _tell_trouble(row, now, provider="")
+    if rows:
+        log.warning("emails wait, no way out can be used", count=len(rows))
+    return len(rows)
+
+
 def _record_error(row: Message, error: ProviderError, now: datetime, provider: str) -> None:
     row.error_code, row.last_error = (error.code or "")[:60] or None, error.detail[:500]
     if isinstance(error, Unknown):
@@ -230,6 +256,11 @@ def _record_error(row: Message, error: ProviderError, now: datetime, provider: s
     else:
         row.status, row.next_attempt_at = FAILED, None
         row.attempts += 1
+    _tell_trouble(row, now, provider=provider)
+
+
+def _tell_trouble(row: Message, now: datetime, *, provider: str) -> None:
+    """Say that a message did not leave: on its page, in the log, and to those who listen when it is for good."""
     _note(row, row.status, now, provider=provider, code=row.error_code, detail=row.last_error)
     with telemetry.bound(request_id=row.request_id):
         log.warning(
@@ -237,11 +268,11 @@ def _record_error(row: Message, error: ProviderError, now: datetime, provider: s
             message_id=row.id,
             provider=provider,
             status=row.status,
-            code=error.code,
+            code=row.error_code,
             attempts=row.attempts,
         )
         if row.status == FAILED:
-            reason = error.code or "refused"
+            reason = row.error_code or "refused"
             outbox.publish(EmailFailed(message_id=row.id, reason=reason, lead_id=row.lead_id))
 
 

@@ -306,22 +306,35 @@ def _telling(error: ProviderError) -> int:
 
 
 def routes_of(config: Mapping[str, Any]) -> list[Route]:
-    """The ways out in the order in which they are tried; only the local outbox when none is configured."""
-    chosen = queries.usable_ways(config)
-    return [_route(one) for one in chosen] or [Route(OutboxSender.name, OutboxSender(), config)]
+    """The ways out in the order in which they are tried; the local outbox where nobody wants one.
+
+    Empty when the ways that are wanted cannot be used: then mails wait.
+    """
+    ways = queries.all_ways(config)
+    if queries.fate_of_mails(ways) == queries.STAY:
+        return [Route(OutboxSender.name, OutboxSender(), config)]
+    return [_route(one) for one in ways if one.is_usable]
 
 
 def _route(chosen: ChosenWay) -> Route:
     return Route(chosen.name, chosen.way.make(chosen.config), chosen.config, chosen.rate)
 
 
+def has_due() -> bool:
+    """Whether send_due has anything to do."""
+    return queries.has_due(current_app.config)
+
+
 def send_due() -> None:
-    """Send all due messages, by the first way out that works; ends early when none does."""
+    """Send all due messages, by the first way out that works; ends early when none does or none can be used."""
     ends = drain_until()
     config = current_app.config
     with transaction():
         commands.take_back()
     routes = routes_of(config)
+    if not routes:
+        _wait_for_way(ends)
+        return
     is_helped = False
     try:
         while not is_over(ends):
@@ -336,6 +349,15 @@ def send_due() -> None:
     finally:
         for route in routes:
             route.sender.close()
+
+
+def _wait_for_way(ends: float) -> None:
+    """Say on all due messages why they do not leave."""
+    while not is_over(ends):
+        with transaction():
+            if not commands.wait_for_way(BATCH):
+                return
+    ring(commands.SEND_JOB)
 
 
 def try_way(name: str, to: Address, subject: str, text: str) -> Result:

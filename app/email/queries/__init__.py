@@ -20,6 +20,7 @@ from app.email.queries.messages import (
     has_due,
     list_messages,
     oldest_waiting,
+    waits_for_way,
 )
 from app.email.queries.templates import (
     TemplateInUse,
@@ -31,9 +32,12 @@ from app.email.queries.templates import (
     template_exists,
     versions_of,
 )
-from app.email.queries.ways import ChosenWay, all_ways, usable_ways
+from app.email.queries.ways import LEAVE, STAY, WAIT, ChosenWay, all_ways, fate_of_mails, usable_ways
 
 __all__ = [
+    "LEAVE",
+    "STAY",
+    "WAIT",
     "ChosenWay",
     "TemplateInUse",
     "all_ways",
@@ -44,6 +48,7 @@ __all__ = [
     "count_troubled",
     "count_unread_notices",
     "count_waiting",
+    "fate_of_mails",
     "find_suppression",
     "find_template",
     "get_message",
@@ -62,4 +67,5 @@ __all__ = [
     "template_exists",
     "usable_ways",
     "versions_of",
+    "waits_for_way",
 ]

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.orm import defer
 
 from app.email.models import (
     DEFERRED,
     FAILED,
+    NO_WAY,
     OPEN,
     QUEUED,
     SENDING,
@@ -21,6 +22,7 @@ from app.email.models import (
     Message,
 )
 from app.email.queries.ids import is_id
+from app.email.queries.ways import WAIT, all_ways, fate_of_mails
 from app.kit import zone
 from app.kit.db import db, utcnow
 from app.kit.errors import NotFound
@@ -74,19 +76,29 @@ def list_messages(
     return db.session.scalars(statement.where(*conditions)).all()
 
 
-def has_due() -> bool:
-    """Whether any message should be sent, or taken back from a worker that died."""
+def waits_for_way(now: datetime) -> ColumnElement[bool]:
+    """Condition of messages on which it is noted that they wait for a way out, as long as their time is not over."""
+    return and_(
+        Message.status == DEFERRED,
+        func.coalesce(Message.error_code, "") == NO_WAY,
+        or_(Message.give_up_at.is_(None), Message.give_up_at > now),
+    )
+
+
+def has_due(config: Mapping[str, Any]) -> bool:
+    """Whether any message should be sent, or taken back from a worker that died.
+
+    Those that wait for a way out are late, but there is nothing to do for them until one can be used.
+    """
     now = utcnow()
-    found = db.session.execute(
-        select(Message.id)
-        .where(
-            Message.status.in_(OPEN),
-            Message.next_attempt_at <= now,
-            or_(Message.claimed_until.is_(None), Message.claimed_until < now),
-        )
-        .limit(1)
-    ).first()
-    return found is not None
+    late = (
+        Message.status.in_(OPEN),
+        Message.next_attempt_at <= now,
+        or_(Message.claimed_until.is_(None), Message.claimed_until < now),
+    )
+    if _any(*late, ~waits_for_way(now)):
+        return True
+    return _any(*late) and fate_of_mails(all_ways(config)) != WAIT
 
 
 def count_by_status() -> dict[str, int]:
@@ -127,6 +139,10 @@ def count_sent_by(now: datetime | None = None) -> dict[str, int]:
         .group_by(Message.provider)
     )
     return {row[0] or "": row[1] for row in rows}
+
+
+def _any(*where: Any) -> bool:
+    return db.session.execute(select(Message.id).where(*where).limit(1)).first() is not None
 
 
 def _count(*where: Any) -> int:

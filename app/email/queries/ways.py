@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -16,17 +16,21 @@ from app.email.providers.ways import WAYS, Way
 from app.kit.db import db
 from app.kit.secrets import Undecryptable, decrypt
 
+LEAVE, STAY, WAIT = "leave", "stay", "wait"
+"""What becomes of mails: see fate_of_mails."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ChosenWay:
     """A way out as it is used now.
 
-    config: the app's configuration under what was typed into the admin. rate: mails a second that we allow
-    ourselves, None for what the provider tells. error: of its last failure; at: when that was.
+    config: the app's configuration under what was typed into the admin. named: in MAIL_PROVIDERS. rate: mails a
+    second that we allow ourselves, None for what the provider tells. error: of its last failure; at: when that was.
     """
 
     way: Way
     config: Mapping[str, Any]
+    named: bool = False
     enabled: bool = True
     rate: float | None = None
     undecryptable: bool = False
@@ -44,6 +48,16 @@ class ChosenWay:
     def is_configured(self) -> bool:
         """Whether there is enough to try it."""
         return self.way.is_configured(self.config)
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether mails may take it."""
+        return self.enabled and self.is_configured
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether somebody means mails to take it, be it off, incomplete or unreadable for now."""
+        return self.named or self.is_configured or self.undecryptable or bool(self.own_settings)
 
 
 def all_ways(config: Mapping[str, Any]) -> list[ChosenWay]:
@@ -74,6 +88,7 @@ def all_ways(config: Mapping[str, Any]) -> list[ChosenWay]:
         chosen = ChosenWay(
             way=way,
             config={**config, **own},
+            named=way.name in named,
             enabled=row.enabled if row and row.enabled is not None else not named or way.name in named,
             rate=row.rate if row and row.rate else rates.get(way.name),
             undecryptable=not readable,
@@ -88,8 +103,19 @@ def all_ways(config: Mapping[str, Any]) -> list[ChosenWay]:
 
 
 def usable_ways(config: Mapping[str, Any]) -> list[ChosenWay]:
-    """The ways out that are on and configured, in order. Empty: mails stay in the local outbox."""
-    return [chosen for chosen in all_ways(config) if chosen.enabled and chosen.is_configured]
+    """The ways out that are on and configured, in order."""
+    return [chosen for chosen in all_ways(config) if chosen.is_usable]
+
+
+def fate_of_mails(ways: Iterable[ChosenWay]) -> str:
+    """LEAVE by one of these ways, STAY in the local outbox where nobody wants one, or WAIT for one to be usable.
+
+    A mail that stays counts as sent. So it must not, only because a way that is wanted is off or cannot be read.
+    """
+    known = list(ways)
+    if any(chosen.is_usable for chosen in known):
+        return LEAVE
+    return WAIT if any(chosen.is_wanted for chosen in known) else STAY
 
 
 def _settings(stored: bytes | None) -> tuple[dict[str, Any], bool]:

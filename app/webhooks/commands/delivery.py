@@ -43,6 +43,13 @@ ATTEMPTS = len(RETRY_SECONDS) + 1
 DISABLE_AFTER = timedelta(days=5)
 """An endpoint whose every call failed for so long is switched off, as the standard advises."""
 
+LASTING = timedelta(days=1)
+"""So long must a delivery itself have been tried before its failure switches the endpoint off: the days before may have
+been quiet ones, and a moment proves nothing."""
+
+SILENCE = timedelta(days=2)
+"""Tries of a delivery further apart are no series: we did not call in between. The schedule's longest wait is shorter."""
+
 LEASE = timedelta(seconds=60)
 """How long a claim holds: longer than waiting for a slot and the slowest call together."""
 
@@ -188,6 +195,15 @@ def record(results: Sequence[Result], *, now: datetime | None = None) -> None:
             .with_for_update(key_share=True)
         )
     }
+    suspects = [
+        rows[result.parcel.delivery_id]
+        for result in results
+        if result.outcome.error is not None
+        and result.parcel.delivery_id in rows
+        and result.parcel.endpoint_id in endpoints
+        and endpoints[result.parcel.endpoint_id].has_failed_for_days(now)
+    ]
+    tries = _tries(suspects)
     changes: list[dict[str, Any]] = []
     attempts: list[dict[str, Any]] = []
     for result in results:
@@ -198,7 +214,8 @@ def record(results: Sequence[Result], *, now: datetime | None = None) -> None:
         attempts.append(_attempt(row, result))
         state = endpoints.get(result.parcel.endpoint_id)
         if state is not None:
-            state.note(result.outcome, result.at, now, tries=row.attempts + 1 - row.series_start)
+            is_test = row.event_type == TEST_EVENT
+            state.note(result.outcome, result.at, now, tries=tries.get(row.id, ()), is_test=is_test)
     if not changes:
         return
     table = Delivery.__table__
@@ -210,6 +227,32 @@ def record(results: Sequence[Result], *, now: datetime | None = None) -> None:
     db.session.execute(insert(Attempt.__table__), attempts)
     for state in endpoints.values():
         state.write(now)
+
+
+def _tries(rows: Sequence[Any]) -> dict[str, list[datetime]]:
+    """When these deliveries were tried in their present series, oldest first."""
+    if not rows:
+        return {}
+    series = {row.id: row.series_start for row in rows}
+    found: dict[str, list[datetime]] = {}
+    for delivery_id, n, at in db.session.execute(
+        select(Attempt.delivery_id, Attempt.n, Attempt.at)
+        .where(Attempt.delivery_id.in_(series))
+        .order_by(Attempt.n)
+    ):
+        if n > series[delivery_id]:
+            found.setdefault(delivery_id, []).append(at)
+    return found
+
+
+def _lasts(tries: Sequence[datetime], now: datetime) -> bool:
+    """Whether these tries, without a silence between them, are a series that has lasted."""
+    start = now
+    for at in reversed(tries):
+        if start - at > SILENCE:
+            break
+        start = at
+    return now - start >= LASTING
 
 
 def _change(row: Any, outcome: Outcome, now: datetime) -> dict[str, Any]:
@@ -259,20 +302,26 @@ class _EndpointState:
         self.paused_until: datetime | None = row.paused_until
         self.off: str | None = None
 
-    def note(self, outcome: Outcome, at: datetime, now: datetime, *, tries: int) -> None:
-        """Take one result into account."""
+    def has_failed_for_days(self, now: datetime) -> bool:
+        """Whether it has failed for so long that it may be switched off."""
+        return self.failing_since is not None and now - self.failing_since >= DISABLE_AFTER
+
+    def note(
+        self, outcome: Outcome, at: datetime, now: datetime, *, tries: Sequence[datetime], is_test: bool
+    ) -> None:
+        """Take one result into account. tries: when the delivery was tried before; is_test: it is no real event."""
         if outcome.error is None:
             self.failing_since = None
             if self.last_success_at is None or now - self.last_success_at >= SUCCESS_NOTED_EVERY:
                 self.last_success_at = now
             return
-        self.failing_since = self.failing_since or at
+        if not is_test:
+            self.failing_since = self.failing_since or at
         if outcome.retry_after:
             self.paused_until = now + timedelta(seconds=outcome.retry_after)
         if outcome.error == "gone":
             self.off = GONE
-        elif tries > 1 and now - self.failing_since >= DISABLE_AFTER:
-            # Not at a first try: an endpoint that was down while nothing happened gets its second one.
+        elif not is_test and self.has_failed_for_days(now) and _lasts(tries, now):
             self.off = self.off or FAILING
 
     def write(self, now: datetime) -> None:
