@@ -232,8 +232,13 @@ def timers_due() -> bool:
 
 def forget_webhooks() -> None:
     """Delete raw webhooks that no provider repeats any more."""
-    with transaction():
-        intake.purge(utcnow())
+    deadline = drain_until()
+    while not is_over(deadline):
+        with transaction():
+            more = intake.purge(utcnow())
+        if not more:
+            return
+    ring("whatsapp.forget_webhooks")
 
 
 def webhooks_to_forget() -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import select
 
 from app.contracts.events import EmailBounced, EmailComplained, EmailDelivered, EmailFailed, EmailUnsubscribed
 from app.email import queries
@@ -31,7 +31,7 @@ from app.email.providers import feedback as words
 from app.email.providers.feedback import KINDS, Told
 from app.kit import outbox, telemetry
 from app.kit.context import request_id
-from app.kit.db import claim, db, insert_once, new_id, utcnow
+from app.kit.db import claim, db, delete_some, insert_once, new_id, utcnow
 from app.kit.jobs import ring
 from app.kit.resilience import backoff
 from app.kit.storable import storable
@@ -78,7 +78,7 @@ def store_notice(provider: str, key: str, body: bytes) -> bool:
 def claim_notices() -> list[Notice]:
     """Take the notices that wait, oldest first; those long understood are forgotten."""
     now = utcnow()
-    db.session.execute(delete(Notice).where(Notice.received_at < now - KEEP))
+    delete_some(Notice, Notice.received_at < now - KEEP, order_by=Notice.received_at)
     return claim(
         Notice, Notice.next_attempt_at <= now, order_by=[Notice.received_at], limit=BATCH, lease=LEASE
     )

@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Engine, bindparam, delete, select, text, update
+from sqlalchemy import Engine, bindparam, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 
 from app.contracts.events import MessageReceived
 from app.kit.context import request_id
-from app.kit.db import UtcDateTime, db, engine_of, insert_many_once, insert_once, new_id, utcnow
+from app.kit.db import UtcDateTime, db, delete_some, engine_of, insert_many_once, insert_once, new_id, utcnow
 from app.kit.errors import NotFound
 from app.kit.outbox import publish
 from app.kit.resilience import backoff
@@ -192,11 +192,16 @@ def bury(webhook_id: str | None, error: str, now: datetime) -> None:
         row.dead_at, row.last_error = now, error
 
 
-def purge(now: datetime) -> None:
-    """Forget handled webhooks that no provider repeats any more, and receipts that nobody claimed."""
+def purge(now: datetime) -> bool:
+    """Forget a batch of handled webhooks that no provider repeats any more, and of receipts that nobody claimed.
+
+    Whether there may be more.
+    """
     limit = now - KEEP
-    db.session.execute(delete(Webhook).where(Webhook.processed_at < limit, Webhook.dead_at.is_(None)))
-    states.purge_receipts(limit)
+    webhooks = delete_some(
+        Webhook, Webhook.processed_at < limit, Webhook.dead_at.is_(None), order_by=Webhook.processed_at
+    )
+    return bool(webhooks + states.purge_receipts(limit))
 
 
 def short(error: Exception) -> str:

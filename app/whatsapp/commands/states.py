@@ -10,10 +10,10 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import and_, bindparam, delete, or_, select
+from sqlalchemy import and_, bindparam, or_, select
 
 from app.contracts.events import MessageStatusChanged
-from app.kit.db import db, utcnow
+from app.kit.db import db, delete_some, utcnow
 from app.kit.jobs import ring
 from app.kit.outbox import publish
 from app.kit.telemetry import bound, get_logger
@@ -190,9 +190,9 @@ def _tell(message: Message, code: str | None) -> None:
         publish(MessageStatusChanged(message_id=message.id, status=message.status, error=code))
 
 
-def purge_receipts(before: datetime) -> None:
-    """Forget receipts of messages that are not ours (the same number may be used by another program)."""
-    db.session.execute(delete(Receipt).where(Receipt.received_at < before))
+def purge_receipts(before: datetime) -> int:
+    """Forget a batch of receipts of messages that are not ours (another program may use the number); how many."""
+    return delete_some(Receipt, Receipt.received_at < before, order_by=Receipt.received_at)
 
 
 def _stamp(message: Message, status: str, at: datetime) -> None:
