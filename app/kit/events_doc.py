@@ -37,9 +37,11 @@ value of the event's first field, `requestid` follows one request through all se
 {envelope}
 ```
 
-**RabbitMQ** (`EVENTS_BROKER_URL`): topic exchange `embudo.events`; the routing key is the event's name, such as
-`{name}`; each listening service has the quorum queue `embudo.<service>`, bound by the names it listens to. Bind a queue
-of your own to `lead.*` to hear of leads. Without a broker the same documents travel through Redis.
+**RabbitMQ** (`EVENTS_BROKER_URL`): each listening service has the quorum queue `embudo.<service>`, into which the relay
+puts what it listens to. The same events go to the topic exchange `embudo.events`; the routing key is the event's name, such
+as `{name}`. Bind a queue of your own to `lead.*` to hear of leads: of what a service here wants at present, so of all
+public events when a webhook asks for them; a queue that is full misses what comes. Without a broker the same documents
+travel through Redis.
 
 **Changing an event**: adding a field with a default keeps its version, and listeners of both releases go on working.
 Anything else is a new version.

@@ -18,7 +18,7 @@ from flask import current_app
 from app.kit import cache, db
 
 FRESH_SECONDS = 20.0
-"""How long a stored interest counts: the longest that a Redis which came back with old memories can mislead."""
+"""How long a stored interest counts: the longest that an old one can mislead, whatever fails."""
 
 
 def names(listener: str) -> frozenset[str] | None:
@@ -31,7 +31,7 @@ def names(listener: str) -> frozenset[str] | None:
 
 def changed(listener: str) -> None:
     """What this listener wants is about to change; inside transaction() nothing is known until it has committed."""
-    cache.invalidate(_key(listener))
+    cache.invalidate(listener, _key(listener))
 
 
 def refresh(listener: str) -> None:

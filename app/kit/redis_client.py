@@ -6,8 +6,9 @@ so callers treat RedisError as "later", never as a failure of what they do.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from flask import Flask, current_app
 from redis import Redis
@@ -25,7 +26,7 @@ CONNECT_SECONDS = 2.0
 REPLY_SECONDS = 5.0
 """How long to wait for an answer; blocking commands bring their own limit."""
 
-__all__ = ["RedisError", "connect", "init_redis", "redis"]
+__all__ = ["Client", "RedisError", "connect", "init_redis", "redis"]
 
 
 class _Once(Retry):
@@ -54,9 +55,27 @@ class _Once(Retry):
             self._silence.tell(answered=answered)
 
 
-def connect(url: str, *, reply_seconds: float | None = REPLY_SECONDS) -> Redis:
+class Client(Redis):
+    """Knows which run of the server it talks to.
+
+    A Redis that was started again, or another one that took over, may have old memories. No connection outlives the
+    run of the server that took it, so it is enough that each asks once, when it is made.
+    """
+
+    run_id: str = ""
+    """The run that answered last; "" before the first answer."""
+
+    def greet(self, connection: Any) -> None:
+        """What a new connection does first."""
+        connection.on_connect()
+        connection.send_command("INFO", "server", check_health=False)
+        found = re.search(rb"run_id:(\w+)", connection.read_response(disable_decoding=True))
+        self.run_id = found[1].decode() if found else ""
+
+
+def connect(url: str, *, reply_seconds: float | None = REPLY_SECONDS) -> Client:
     """A client for `url` (redis://, rediss:// or unix://); connects when first used."""
-    return Redis.from_url(
+    made = Client.from_url(
         url,
         socket_connect_timeout=CONNECT_SECONDS,
         socket_timeout=reply_seconds,
@@ -65,6 +84,9 @@ def connect(url: str, *, reply_seconds: float | None = REPLY_SECONDS) -> Redis:
         health_check_interval=30,
         retry=_Once(),
     )
+    client = cast("Client", made)  # redis-py declares its own class, and makes ours
+    client.connection_pool.connection_kwargs["redis_connect_func"] = client.greet
+    return client
 
 
 def init_redis(app: Flask) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from flask import Flask, current_app
 from sqlalchemy.exc import DBAPIError
 
-from app.kit import db, gone, interest, jobs, metrics, outbox, telemetry
+from app.kit import cache, db, gone, interest, jobs, metrics, outbox, telemetry
 from app.kit.ending import Ending
 from app.kit.errors import Temporary
 from app.kit.redis_client import RedisError, connect, redis
@@ -119,6 +119,7 @@ def _sweep(services: list[str]) -> set[tuple[str, str]]:
             _guarded(_remind, service)
             if _guarded(_confirm, service):
                 what.add((service, "confirmations"))
+            _guarded(cache.drop_left, service)
             _guarded(interest.refresh, service)
             if _guarded(outbox.due, service):
                 what.add((service, "outbox"))

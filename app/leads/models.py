@@ -14,6 +14,7 @@ from sqlalchemy import BigInteger, CheckConstraint, Dialect, ForeignKey, Index, 
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 from sqlalchemy.types import TypeDecorator
 
+from app.kit.cache import left_keys_table
 from app.kit.db import Id, Json, UtcDateTime, bind_base, new_id, utcnow
 from app.kit.outbox import outbox_tables
 from app.kit.rest.idempotency import idempotency_table
@@ -22,6 +23,7 @@ from app.kit.secrets import EncryptedJson
 Base = bind_base("leads")
 outbox_tables(Base, "leads")
 idempotency_table(Base, "leads")
+left_keys_table(Base, "leads")
 
 NAME_LENGTH = 200
 EMAIL_LENGTH = 254  # RFC 5321 §4.5.3.1.3, less the angle brackets

@@ -11,6 +11,7 @@ from datetime import datetime
 from sqlalchemy import ForeignKey, Index, LargeBinary, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
+from app.kit.cache import left_keys_table
 from app.kit.db import Id, Json, UtcDateTime, bind_base, new_id, utcnow
 from app.kit.gone import gone_table
 from app.kit.outbox import outbox_tables
@@ -22,6 +23,7 @@ Base = bind_base("webhooks")
 WebhooksOutbox, WebhooksInbox = outbox_tables(Base, "webhooks")
 idempotency_table(Base, "webhooks")
 gone_table(Base, "webhooks")
+left_keys_table(Base, "webhooks")
 
 URL_LENGTH = 2000
 DESCRIPTION_LENGTH = 200

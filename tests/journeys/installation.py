@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -20,6 +22,7 @@ import sqlalchemy as sa
 from redis import Redis
 
 from app.kit.redis_server import RedisServer, ensure
+from app.leads.queries.airtable_stand_in import FILE as AIRTABLE_FILE
 from tests.fakes import meta_server, twilio_server
 from tests.fakes.meta_server import MetaServer
 from tests.fakes.ports import free_port
@@ -42,6 +45,12 @@ TOPOLOGIES = ("monolith", "services")
 SERVICES = ("whatsapp", "leads", "email", "webhooks")
 PARTS = ("web", "worker", "relay")
 
+DEMO = ("email", "leads")
+"""Services whose demo the journeys need: the welcome's template, and a table in the stand-in for Airtable."""
+
+ID_COLUMN = "fldEmbudoLeadId00"
+"""The table's column that has the lead's id."""
+
 CLAIM_SECONDS, ANSWER_SECONDS = 2, 4
 """How long the journeys wait for what died; a minute or two in production."""
 
@@ -57,7 +66,10 @@ UNSETTLED = {
         "SELECT count(*) FROM email_message WHERE status IN ('queued', 'deferred', 'sending')",
         "SELECT count(*) FROM email_outbox WHERE delivered_at IS NULL",
     ),
-    "webhooks": (),
+    "webhooks": (
+        "SELECT count(*) FROM webhooks_delivery WHERE status = 'pending'",
+        "SELECT count(*) FROM webhooks_outbox WHERE delivered_at IS NULL",
+    ),
 }
 """What each service still has to do; all zero means that nothing more will happen by itself."""
 
@@ -222,6 +234,20 @@ class Installation:
         with engine.begin() as connection:
             connection.execute(sa.text(statement))
 
+    def end_airtable_turn(self) -> None:
+        """Forget who writes the table: a worker that was killed has the turn for another minute and a half."""
+        self.change("leads", "UPDATE leads_airtable_connection SET claimed_until = NULL")
+
+    def in_airtable(self) -> Counter[str]:
+        """How often each lead is in the stand-in for Airtable, by id."""
+        path = Path(self.of("leads").env["EMBUDO_INSTANCE"]) / AIRTABLE_FILE
+        file = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+        try:
+            cells = [json.loads(row[0]) for row in file.execute("SELECT cells FROM record")]
+        finally:
+            file.close()
+        return Counter(found[ID_COLUMN] for found in cells if ID_COLUMN in found)
+
     def column(self, service: str, statement: str) -> set[str]:
         """The texts that a query of a service's database gives."""
         engine = sa.create_engine(self.databases[service], poolclass=sa.NullPool)
@@ -297,7 +323,8 @@ def installation(
         stack.callback(made.stop)
         for group in groups.values():
             flask(group.env, "setup", launch=nursery.launch)
-        flask(made.of("email").env, "demo", launch=nursery.launch)  # the welcome's template
+        for name in {made.of(name).name for name in DEMO}:
+            flask(made.groups[name].env, "demo", launch=nursery.launch)
         said = flask(made.of("leads").env, "api-key", "journeys", "--scope", "all", launch=nursery.launch)
         made.key = said.split()[-1]
         made.start()

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import sqlite3
-from collections import Counter
 from collections.abc import Callable, Iterator
 
 import pytest
 
-from app.leads.queries.airtable_stand_in import FILE
 from tests.conftest import postgresql_url
 from tests.fakes.meta_server import MetaServer
 from tests.fakes.smtp_server import smtp_server
@@ -25,7 +21,6 @@ LEADS = 80
 """Two seconds of calls and more: ten at a time, four a second."""
 
 WRITTEN = "lead written to airtable"
-ID_COLUMN = "fldEmbudoLeadId00"
 
 
 @pytest.fixture(scope="module")
@@ -43,16 +38,6 @@ def made(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReques
         yield running
 
 
-def in_the_table(made: Installation) -> Counter[str]:
-    """How often each lead is there."""
-    file = sqlite3.connect(f"file:{made.folder / 'monolith' / FILE}?mode=ro", uri=True)
-    try:
-        cells = [json.loads(row[0]) for row in file.execute("SELECT cells FROM record")]
-    finally:
-        file.close()
-    return Counter(found[ID_COLUMN] for found in cells if ID_COLUMN in found)
-
-
 @pytest.mark.parametrize("kill", [kill_all, kill_parent])
 def test_a_worker_that_is_killed_in_mid_batch_leaves_every_lead_in_the_table_once(
     made: Installation, kill: Callable[[Program, int], None]
@@ -66,9 +51,8 @@ def test_a_worker_that_is_killed_in_mid_batch_leaves_every_lead_in_the_table_onc
     kill(worker, 0)
     assert made.number("leads", due) > 0, "it was in the middle"
     worker.start()
-    # Its turn runs out, a minute and a half later.
-    made.change("leads", "UPDATE leads_airtable_connection SET claimed_until = NULL")
+    made.end_airtable_turn()
     wait_for(lambda: made.number("leads", due) == 0, "all are written")
-    table = in_the_table(made)
+    table = made.in_airtable()
     assert {lead_id: table[lead_id] for lead_id in ids} == dict.fromkeys(ids, 1)
     assert max(table.values()) == 1

@@ -15,7 +15,8 @@ from urllib.error import URLError
 
 import pytest
 
-from tests.fakes.loopback import Answer, Hold, LoopbackServer, Received, Stall
+from tests.fakes.customer import Customer
+from tests.fakes.loopback import Hold, Stall
 from tests.journeys.crowd import talk_while_it_crashes
 from tests.journeys.installation import Installation
 from tests.journeys.processes import Program, await_url
@@ -262,17 +263,11 @@ def test_a_mail_that_may_have_been_sent_is_unknown_and_not_repeated(
     assert len(mine()) == 1
 
 
-class Customer(LoopbackServer):
-    """Takes every webhook."""
-
-    def handle(self, request: Received) -> Answer:
-        return Answer(status=204, body=b"")
-
-
 @pytest.mark.parametrize("kill", [kill_child, kill_all])
 def test_a_worker_is_killed_while_a_customer_has_the_webhook(made: Installation, kill: Kill) -> None:
     with Customer() as customer:
         hook = made.api("webhooks", "/webhooks", {"url": customer.url, "events": ["lead.created"]})
+        customer.secret = hook["secret"]
         customer.plan(Hold(), Hold())
         for number in range(6):
             made.api("leads", "/leads", {"name": f"Kunde {number} {kill.__name__}"})

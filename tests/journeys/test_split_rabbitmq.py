@@ -1,7 +1,7 @@
 """The product as independent services: a gateway before them, RabbitMQ between them, a database for each.
 
 The main journey passes as it does in one process; and whichever service stops in the middle, the others answer, nothing
-is lost, and it catches up.
+is lost, and it catches up: one lead, one mail, one webhook to the customer's endpoint and one row in Airtable's stand-in.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from app.kit import broker
 from tests.admin.pages import words
 from tests.conftest import ADMIN_PASSWORD, LOCAL_POSTGRESQL, postgresql_url
+from tests.fakes.customer import Customer
 from tests.fakes.gateway import Gateway
 from tests.fakes.meta_server import MetaServer
 from tests.fakes.ports import free_port
@@ -57,10 +58,20 @@ def node() -> Iterator[RabbitMQ]:
 
 
 @pytest.fixture(scope="module")
+def customer() -> Iterator[Customer]:
+    """Has an endpoint that is told of new leads."""
+    with Customer() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
 def split(
-    node: RabbitMQ, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+    node: RabbitMQ,
+    customer: Customer,
+    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest,
 ) -> Iterator[Installation]:
-    """Four services, the gateway, RabbitMQ, Redis and five databases; the flow is published."""
+    """Four services, the gateway, RabbitMQ, Redis and five databases; the flow and an endpoint are there."""
     folder, port = tmp_path_factory.mktemp("split"), free_port()
     with (
         MetaServer() as meta,
@@ -84,6 +95,8 @@ def split(
         made.door = gateway.url
         flow = made.api("whatsapp", "/flows", {"name": "Azulejos", "document": FLOW})
         made.api("whatsapp", f"/flows/{flow['id']}/publish", {}, method="POST")
+        hook = made.api("webhooks", "/webhooks", {"url": customer.url, "events": ["lead.created"]})
+        customer.secret = hook["secret"]
         yield made
 
 
@@ -114,14 +127,25 @@ def await_lead(somebody: Person) -> None:
     wait_for(somebody.leads, f"a lead of {somebody.phone}")
 
 
+def await_everything_once(made: Installation, customer: Customer, somebody: Person) -> None:
+    """Their lead, its welcome, its webhook and its row in the table; when all is done, there is one of each."""
+    somebody.await_mail()
+    (lead,) = somebody.leads()
+    wait_for(lambda: customer.leads()[lead["id"]], "the customer is told of the lead")
+    wait_for(lambda: made.in_airtable()[lead["id"]], "the lead is in the table")
+    made.settle()
+    assert len(somebody.leads()) == len(somebody.mails()) == 1
+    assert (customer.leads()[lead["id"]], made.in_airtable()[lead["id"]]) == (1, 1)
+    assert len(customer.taken) == len(customer.requests), "all of them were signed"
+
+
 @pytest.mark.parametrize("provider", ["meta", "twilio"])
 def test_the_main_journey_passes_through_the_gateway_and_the_broker(
-    made: Installation, node: RabbitMQ, person: Callable[..., Person], provider: str
+    made: Installation, node: RabbitMQ, customer: Customer, person: Callable[..., Person], provider: str
 ) -> None:
     somebody = person(provider)
     talk(somebody)
-    somebody.await_mail()
-    made.settle()
+    await_everything_once(made, customer, somebody)
     assert somebody.heard == list(REPLIES)
     (lead,) = somebody.leads()
     assert (lead["name"], lead["email"], lead["notes"]) == (NAME, somebody.email, WISH)
@@ -148,7 +172,7 @@ def test_the_lead_s_services_answer_with_the_callers_request_id(made: Installati
 
 @pytest.mark.parametrize("stopped", ["leads", "email", "webhooks"])
 def test_a_service_that_stops_in_the_middle_stops_nobody_else_and_catches_up(
-    made: Installation, person: Callable[..., Person], stopped: str
+    made: Installation, customer: Customer, person: Callable[..., Person], stopped: str
 ) -> None:
     somebody = person()
     turns = somebody.turns()
@@ -171,16 +195,15 @@ def test_a_service_that_stops_in_the_middle_stops_nobody_else_and_catches_up(
         await_lead(somebody)
     if stopped == "webhooks":
         somebody.await_mail()
+        assert somebody.leads()[0]["id"] not in customer.leads()
     group.start()
-    somebody.await_mail()
-    made.settle()
+    made.end_airtable_turn()
+    await_everything_once(made, customer, somebody)
     assert somebody.heard == list(REPLIES)
-    assert len(somebody.leads()) == 1
-    assert len(somebody.mails()) == 1
 
 
 def test_while_whatsapp_is_stopped_the_others_answer_and_the_conversation_goes_on_afterwards(
-    made: Installation, person: Callable[..., Person]
+    made: Installation, customer: Customer, person: Callable[..., Person]
 ) -> None:
     somebody = person()
     turns = somebody.turns()
@@ -198,14 +221,12 @@ def test_while_whatsapp_is_stopped_the_others_answer_and_the_conversation_goes_o
     for number in range(2, 8):
         assert turns[number]().status == 200
         somebody.await_replies(REPLIES_AFTER[number])
-    somebody.await_mail()
-    made.settle()
+    await_everything_once(made, customer, somebody)
     assert somebody.heard == list(REPLIES)
-    assert (len(somebody.leads()), len(somebody.mails())) == (1, 1)
 
 
 def test_a_broker_that_dies_in_the_middle_delays_events_and_refuses_no_request(
-    made: Installation, node: RabbitMQ, person: Callable[..., Person]
+    made: Installation, node: RabbitMQ, customer: Customer, person: Callable[..., Person]
 ) -> None:
     people = [person() for _ in range(3)]
     node.kill()
@@ -221,10 +242,7 @@ def test_a_broker_that_dies_in_the_middle_delays_events_and_refuses_no_request(
     finally:
         node.start()
     for somebody in people:
-        somebody.await_mail()
-    made.settle()
-    for somebody in people:
-        assert (len(somebody.leads()), len(somebody.mails())) == (1, 1)
+        await_everything_once(made, customer, somebody)
 
 
 def test_a_broker_that_crashes_while_people_talk_loses_and_doubles_nothing(

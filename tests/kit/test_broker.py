@@ -150,15 +150,44 @@ def test_an_event_published_twice_is_handled_once(
     assert waiting(url, "email").waiting == 0
 
 
-def test_an_event_for_which_no_queue_stands_stays_in_the_outbox(app: Flask, url: str, transport: Any) -> None:
-    lead_created()
+def test_an_event_stays_in_the_outbox_for_the_listener_whose_queue_is_missing(
+    app: Flask, url: str, transport: Any, handled: list[Any]
+) -> None:
     transport.send([])  # connected, and everything declared
     with broker.opened(url) as connection:
-        for service in LISTENERS:
-            connection.default_channel.queue_unbind(f"embudo.{service}", "embudo.events", "lead.created")
+        connection.default_channel.queue_delete(broker.queue_of("email").name)
+    lead_id = lead_created()
     outbox.hand_over("leads")
     db.db.session.expire_all()
-    assert db.db.session.scalars(select(LeadsOutbox)).one().delivered_at is None
+    row = db.db.session.scalars(select(LeadsOutbox)).one()
+    assert (row.pending, row.delivered_at) == (["email"], None)
+    row.next_attempt_at = db.utcnow()
+    db.db.session.commit()
+    outbox.hand_over("leads")
+    db.db.session.expire_all()
+    assert db.db.session.scalars(select(LeadsOutbox)).one().delivered_at is not None
+    assert [waiting(url, name).waiting for name in LISTENERS] == [1, 1, 1], "each has it once"
+    listen(app, url)
+    assert sorted(handled) == [(name, lead_id) for name in LISTENERS]
+
+
+def test_somebody_else_hears_of_leads_in_a_queue_of_their_own_and_holds_nobody_up(
+    app: Flask, url: str, transport: Any, handled: list[Any]
+) -> None:
+    """Their queue is full after the first event, and refuses the second."""
+    limits = {"x-max-length": 1, "x-overflow": "reject-publish"}
+    with broker.opened(url) as connection:
+        channel = connection.default_channel
+        channel.queue_declare("theirs", durable=True, auto_delete=False, arguments=limits)
+        channel.queue_bind("theirs", "embudo.events", "lead.*")
+        lead_ids = [lead_created(), lead_created()]
+        outbox.hand_over("leads")
+        heard = channel.basic_get("theirs", no_ack=True)
+        channel.queue_delete("theirs")
+    assert orjson.loads(heard.body)["subject"] == lead_ids[0]
+    assert not db.db.session.scalars(select(LeadsOutbox).where(LeadsOutbox.delivered_at.is_(None))).all()
+    listen(app, url, "email")
+    assert handled == [("email", lead_id) for lead_id in lead_ids]
 
 
 def test_a_thousand_events_are_confirmed_in_batches_and_in_order(

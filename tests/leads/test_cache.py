@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -11,10 +13,11 @@ from flask import Flask
 from prometheus_client import REGISTRY
 from sqlalchemy import event
 
-from app.kit import cache
+from app.kit import cache, relay
 from app.kit.auth import SYSTEM
 from app.kit.db import engine_of, own_context, transaction
 from app.kit.redis_client import connect, redis
+from app.kit.redis_server import ensure
 from app.leads import commands
 from tests.leads.people import keep
 
@@ -124,6 +127,81 @@ def test_without_redis_reads_and_writes_go_on(app: Flask, api: Any, tmp_path: An
     finally:
         app.extensions["embudo_redis"] = real
     assert name_seen(client, lead.id) == "New"
+
+
+@pytest.fixture
+def lose_redis(
+    app: Flask, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[], Callable[[], None]]:
+    """Has this process reach Redis no more, while others do, until what it returns is called."""
+
+    def lose() -> Callable[[], None]:
+        real = redis()
+        monkeypatch.setitem(app.extensions, "embudo_redis", connect(f"unix://{tmp_path}/nobody-listens.sock"))
+        return lambda: monkeypatch.setitem(app.extensions, "embudo_redis", real)
+
+    return lose
+
+
+def test_what_a_writer_without_redis_could_not_drop_is_dropped_by_the_next_sweep(
+    api: Any, lose_redis: Callable[[], Callable[[], None]]
+) -> None:
+    client, lead = api(), keep(name="Old")
+    assert name_seen(client, lead.id) == "Old"
+    find_again = lose_redis()
+    answer = client.patch(f"/leads/{lead.id}", json={"name": "New"}, headers={"If-Match": '"1"'})
+    assert answer.status_code == 200
+    cache.drop_left("leads")  # a sweep that has no Redis, either
+    find_again()  # the others' view; who wrote does no more, and may have died
+    relay.pass_once()
+    seen = client.get(f"/leads/{lead.id}")
+    assert (seen.get_json()["name"], seen.headers["ETag"]) == ("New", '"2"')
+    answer = client.patch(f"/leads/{lead.id}", json={"name": "Newer"}, headers={"If-Match": '"2"'})
+    assert answer.status_code == 200
+
+
+def test_a_redis_that_forgot_the_write_and_is_gone_at_its_commit_is_told_by_the_next_sweep(
+    app: Flask, api: Any, lose_redis: Callable[[], Callable[[], None]]
+) -> None:
+    client, lead = api("leads:read"), keep(name="Old")
+
+    def read() -> None:
+        with app.app_context():
+            assert name_seen(client, lead.id) == "Old"
+
+    with transaction():
+        commands.change_lead(lead.id, {"name": "New"}, by=SYSTEM)
+        redis().flushdb()  # nobody knows any more that the lead is being written
+        reader = threading.Thread(target=read)
+        reader.start()
+        reader.join(20)
+        find_again = lose_redis()
+    find_again()
+    relay.pass_once()
+    assert name_seen(client, lead.id) == "New"
+
+
+def test_a_redis_that_was_started_again_with_old_memories_tells_none_of_them(
+    app: Flask, api: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, lead, folder = api("leads:read"), keep(name="Old"), tmp_path / "redis"
+    server = ensure(folder, environ={"PATH": os.environ["PATH"]})
+    monkeypatch.setitem(app.extensions, "embudo_redis", connect(server.url))
+    assert name_seen(client, lead.id) == "Old"
+    server.stop()  # it writes its memory
+    shutil.copytree(folder, tmp_path / "old", ignore=shutil.ignore_patterns("*.sock", "*.lock"))
+    server = ensure(folder, environ={"PATH": os.environ["PATH"]})
+    with own_context(), transaction():
+        commands.change_lead(lead.id, {"name": "New"}, by=SYSTEM)
+    server.stop()
+    shutil.copytree(tmp_path / "old", folder, dirs_exist_ok=True)
+    server = ensure(folder, environ={"PATH": os.environ["PATH"]})
+    try:
+        assert redis().keys("embudo:cache:lead:*"), "it remembers the old one"
+        assert name_seen(client, lead.id) == "New"
+        assert name_seen(client, lead.id) == "New", "and takes the new one"
+    finally:
+        server.stop()
 
 
 def test_a_seller_does_not_get_anothers_lead_out_of_the_cache(api: Any, make_user: Any) -> None:

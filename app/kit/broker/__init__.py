@@ -1,9 +1,10 @@
 """How events travel when EVENTS_BROKER_URL names a RabbitMQ: for services that run apart, each at its own pace.
 
-One durable topic exchange takes all events; each listening service has one quorum queue, bound by the names of the
-events it listens to. The relay publishes with confirms and `mandatory`, so an outbox row is settled when the event is
-safe in every listener's queue, and stays open when the broker is down, refuses, or knows no queue for it. Producers
-declare the listeners' queues, too: a service that has never run yet must not miss what happens before it does.
+Each listening service has one quorum queue, and the relay publishes an event into each of them by itself, with confirms
+and `mandatory`. So an outbox row is settled for a listener when the event is safe in its queue, and stays open for it
+when the broker is down, refuses, or has no such queue. Producers declare the listeners' queues, too: a service that has
+never run yet must not miss what happens before it does. A durable topic exchange takes each event once more, for
+whoever outside the product listens.
 
 A consumer acknowledges after the handler's transaction has committed. A handler that fails leaves the letter in its
 inbox (app.kit.dead_letters), never in the broker's redelivery loop. The broker's own dead-letter queue only gets what

@@ -7,15 +7,18 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from kombu import Connection, Producer
+from kombu import Connection
 
 from app.kit import outbox, telemetry
-from app.kit.broker.topology import DOWN, EVENTS, TYPE, WRITE_SECONDS, connect, declare
+from app.kit.broker.topology import DOWN, EVENTS, TYPE, WRITE_SECONDS, connect, declare, queue_name
 from app.kit.errors import Temporary
 from app.kit.resilience import breaker
 
 OPEN_SECONDS = 5.0
 """How long the breaker pauses: the relay alone publishes, so it is gentle enough to ask again soon."""
+
+EVERYBODY = ""
+"""In the place of a listener: whoever outside the product has bound a queue to the exchange, or nobody."""
 
 log = telemetry.get_logger("broker")
 
@@ -29,21 +32,19 @@ class BrokerTransport:
         self._pid = 0
 
     def send(self, letters: Sequence[tuple[dict[str, Any], Sequence[str]]]) -> list[tuple[str, str]]:
-        """Publish each event once, for all of its listeners; raises Temporary when the broker is down."""
+        """Publish each event for each of its listeners, and once for everybody; Temporary when the broker is down."""
         with breaker("rabbitmq", failures=3, open_seconds=OPEN_SECONDS):
             try:
-                safe = self._connected().publish([letter for letter, _ in letters])
+                safe, homeless = self._connected().publish(letters)
             except DOWN as error:
                 self.close()
                 raise Temporary(
                     "RabbitMQ does not take events now; they wait.", code=type(error).__name__
                 ) from error
-        return [
-            (letter["id"], listener)
-            for letter, listeners in letters
-            for listener in listeners
-            if letter["id"] in safe
-        ]
+        if homeless:
+            log.error("queues are missing, the next events make them anew", queues=sorted(homeless))
+            self.close()
+        return safe
 
     def _connected(self) -> _Publisher:
         if self._pid != os.getpid():  # a fork must not write into its parent's socket
@@ -71,13 +72,17 @@ class BrokerTransport:
 
 
 class _Publisher:
-    """A channel in confirm mode. Confirms are awaited per batch: one by one they would cost a disk write each."""
+    """A channel in confirm mode. Confirms are awaited per batch: one by one they would cost a disk write each.
+
+    Each listener's queue gets a message of its own. One for all would be confirmed when any queue takes it, however many
+    of the others somebody has deleted.
+    """
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._open: dict[int, str] = {}  # delivery tag → event id, not confirmed yet
-        self._safe: set[str] = set()
-        self._returned: set[str] = set()
+        self._open: dict[int, tuple[str, str]] = {}  # delivery tag → (event id, listener), not confirmed yet
+        self._safe: list[tuple[str, str]] = []
+        self._returned: set[tuple[str, str]] = set()  # (event id, queue)
         self._tag = 0
         try:
             self._channel = connection.default_channel
@@ -89,45 +94,48 @@ class _Publisher:
         self._channel.events["basic_ack"].add(self._acknowledged)
         self._channel.events["basic_nack"].add(self._refused)
         self._channel.events["basic_return"].add(self._unroutable)
-        self._producer = Producer(self._channel, EVENTS, auto_declare=False)
 
-    def publish(self, letters: Sequence[dict[str, Any]]) -> set[str]:
-        """Publish; the ids of the events that are now in every listener's queue."""
+    def publish(
+        self, letters: Sequence[tuple[dict[str, Any], Sequence[str]]]
+    ) -> tuple[list[tuple[str, str]], set[str]]:
+        """Publish; (the pairs of event id and listener whose queue now has it, the queues that are missing)."""
         self._open.clear()
         self._safe.clear()
         self._returned.clear()
-        for letter in letters:
-            self._producer.publish(
+        for letter, listeners in letters:
+            message = self._channel.prepare_message(
                 outbox.dumps(letter),
-                routing_key=letter["type"].removeprefix("embudo.").rpartition(".v")[0],
                 content_type=TYPE,
                 content_encoding="utf-8",
-                delivery_mode=2,
-                mandatory=True,
-                message_id=letter["id"],
-                type=letter["type"],
+                properties={"delivery_mode": 2, "message_id": letter["id"], "type": letter["type"]},
             )
-            self._tag += 1
-            self._open[self._tag] = letter["id"]
+            name = letter["type"].removeprefix("embudo.").rpartition(".v")[0]
+            self._post(message, EVERYBODY, exchange=EVENTS.name, routing_key=name)
+            for listener in listeners:
+                self._post(message, listener, routing_key=queue_name(listener), mandatory=True)
         deadline = time.monotonic() + WRITE_SECONDS
         while self._open:
             self._connection.drain_events(timeout=max(0.01, deadline - time.monotonic()))
-        if self._returned:
-            log.error("no queue takes these events", events=sorted(self._returned)[:10])
-        return self._safe - self._returned
+        safe = [pair for pair in self._safe if (pair[0], queue_name(pair[1])) not in self._returned]
+        return [pair for pair in safe if pair[1] != EVERYBODY], {queue for _, queue in self._returned}
+
+    def _post(self, message: Any, listener: str, **where: Any) -> None:
+        self._channel.basic_publish(message, **where)  # without an exchange into the queue of that name
+        self._tag += 1
+        self._open[self._tag] = (message.properties["message_id"], listener)
 
     def _acknowledged(self, tag: int, multiple: bool) -> None:
-        self._safe.update(self._settle(tag, multiple=multiple))
+        self._safe += self._settle(tag, multiple=multiple)
 
     def _refused(self, tag: int, multiple: bool) -> None:
         log.warning("broker refused events", count=len(self._settle(tag, multiple=multiple)))
 
-    def _settle(self, tag: int, *, multiple: bool) -> list[str]:
-        tags = [known for known in self._open if known == tag or (multiple and known < tag)]
-        return [self._open.pop(known) for known in tags]
+    def _settle(self, tag: int, *, multiple: bool) -> list[tuple[str, str]]:
+        tags = [known for known in self._open if known <= tag] if multiple else [tag]
+        return [self._open.pop(known) for known in tags if known in self._open]
 
-    def _unroutable(self, _error: Exception, _exchange: str, _routing_key: str, message: Any) -> None:
-        self._returned.add(message.properties["message_id"])
+    def _unroutable(self, _error: Exception, _exchange: str, queue: str, message: Any) -> None:
+        self._returned.add((message.properties["message_id"], queue))
 
     def close(self) -> None:
         """Close without waiting for a broker that may be gone."""

@@ -39,6 +39,11 @@ DOWN = (OSError, AMQPError, KombuError)
 """What kombu raises when the broker is gone, refuses, or closes the channel."""
 
 
+def queue_name(service: str) -> str:
+    """Name of the queue of a listening service."""
+    return f"embudo.{service}"
+
+
 def queue_of(service: str) -> Queue:
     """The queue of a listening service."""
     arguments = {
@@ -49,7 +54,7 @@ def queue_of(service: str) -> Queue:
         "x-overflow": "reject-publish",  # which at-least-once demands
         "x-delivery-limit": DELIVERY_LIMIT,
     }
-    return Queue(f"embudo.{service}", durable=True, queue_arguments=arguments)
+    return Queue(queue_name(service), durable=True, queue_arguments=arguments)
 
 
 def dead_queue_of(service: str) -> Queue:
@@ -64,20 +69,13 @@ def dead_queue_of(service: str) -> Queue:
 
 
 def declare(channel: Any, only: str | None = None) -> None:
-    """Make the exchanges, and the queues and bindings of all listeners, or of one; a no-op where they are."""
+    """Make the exchanges, and the queues of all listeners, or of one; a no-op where they are."""
     EVENTS.bind(channel).declare()
     DEAD.bind(channel).declare()
-    names: dict[str, list[str]] = {}
-    for event, listeners in LISTENERS.items():
-        for listener in listeners:
-            if only in (None, listener):
-                names.setdefault(listener, []).append(event.name)
-    for listener in sorted(names):
-        dead_queue_of(listener).bind(channel).declare()
-        queue = queue_of(listener).bind(channel)
-        queue.queue_declare()
-        for name in names[listener]:
-            queue.bind_to(EVENTS, routing_key=name)
+    for listener in sorted({name for listeners in LISTENERS.values() for name in listeners}):
+        if only in (None, listener):
+            dead_queue_of(listener).bind(channel).declare()
+            queue_of(listener).bind(channel).queue_declare()
 
 
 def connect(url: str) -> Connection:

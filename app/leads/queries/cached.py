@@ -42,7 +42,7 @@ def lead_document(lead_id: str, by: Principal) -> dict[str, Any]:
 
 def forget(lead_id: str) -> None:
     """Drop the cached lead, now and after the running transaction."""
-    cache.invalidate(_key(lead_id))
+    cache.invalidate("leads", _key(lead_id))
 
 
 def canonical(lead_id: str) -> str:
