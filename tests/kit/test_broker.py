@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
@@ -119,6 +120,22 @@ def test_an_event_is_safe_once_the_broker_confirmed_it_and_reaches_every_listene
     assert handled == []
     listen(app, url)
     assert sorted(handled) == [(name, lead_id) for name in LISTENERS]
+
+
+def test_a_quiet_hour_does_not_cost_the_next_event_its_connection(
+    app: Flask, url: str, monkeypatch: pytest.MonkeyPatch, transport: Any
+) -> None:
+    monkeypatch.setattr(topology, "HEARTBEAT_SECONDS", 1)  # the broker hangs up after two or three of silence
+    lead_created()
+    outbox.hand_over("leads")
+    first = transport._publisher
+    quiet_until = time.monotonic() + 5
+    wait_for(lambda: transport.confirmations("leads") or time.monotonic() > quiet_until, "a quiet while")
+    lead_created()
+    outbox.hand_over("leads")
+    assert transport._publisher is first
+    db.db.session.expire_all()
+    assert [row.pending for row in db.db.session.scalars(select(LeadsOutbox))] == [[], []]
 
 
 def test_what_travels_is_a_cloud_event(app: Flask, url: str, transport: Any) -> None:

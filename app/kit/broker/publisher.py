@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from kombu import Connection
@@ -16,6 +17,9 @@ from app.kit.resilience import breaker
 
 OPEN_SECONDS = 5.0
 """How long the breaker pauses: the relay alone publishes, so it is gentle enough to ask again soon."""
+
+BEAT_SECONDS = 0.001
+"""How long to wait for a heartbeat that has not come yet: not at all, but zero would mean for ever."""
 
 EVERYBODY = ""
 """In the place of a listener: whoever outside the product has bound a queue to the exchange, or nobody."""
@@ -60,7 +64,13 @@ class BrokerTransport:
         self._publisher = None
 
     def confirmations(self, _producer: str) -> list[tuple[str, str]]:
-        """None: send() knows all."""
+        """None: send() knows all. Asked in each sweep, so it also keeps the connection of quiet hours alive."""
+        if self._publisher is not None and self._pid == os.getpid():
+            try:
+                self._publisher.beat()
+            except DOWN as error:
+                log.warning("broker is gone, the next event asks for it", error=type(error).__name__)
+                self.close()
         return []
 
     def drain(self, _listener: str, _deadline: float) -> None:
@@ -118,6 +128,13 @@ class _Publisher:
             self._connection.drain_events(timeout=max(0.01, deadline - time.monotonic()))
         safe = [pair for pair in self._safe if (pair[0], queue_name(pair[1])) not in self._returned]
         return [pair for pair in safe if pair[1] != EVERYBODY], {queue for _, queue in self._returned}
+
+    def beat(self) -> None:
+        """Hear the broker's heartbeats and send ours; raises one of DOWN. It hangs up on who is silent for a minute."""
+        with suppress(TimeoutError):
+            while True:
+                self._connection.drain_events(timeout=BEAT_SECONDS)
+        self._connection.heartbeat_check()
 
     def _post(self, message: Any, listener: str, **where: Any) -> None:
         self._channel.basic_publish(message, **where)  # without an exchange into the queue of that name
