@@ -108,6 +108,26 @@ def test_a_wrong_address_is_told_in_the_reader_s_language(api: Callable[..., Any
         assert found["message"] == "No es una dirección a la que se pueda enviar correo."
 
 
+def test_a_field_of_the_wrong_type_is_told_in_the_reader_s_language(api: Callable[..., Any]) -> None:
+    body = {"to": "ana@example.com", "subject": 7, "variables": "x"}
+    answer = api().post("/email", json=body, headers={"Accept-Language": "es"})
+    told_in_spanish = {found["message"] for found in answer.json["errors"]}
+    assert told_in_spanish >= {"«subject» debe ser un texto.", "«variables» debe ser un objeto."}
+
+
+def test_a_template_that_grows_too_long_is_refused_in_the_reader_s_language(
+    api: Callable[..., Any], make_template: MakeTemplate
+) -> None:
+    many = "{% for i in (1..count) %}{{ name }}{% endfor %}"
+    make_template(key="long", body=f"<p>{many}</p>")
+    body = {"to": "ana@example.com", "template": "long", "language": "en"}
+    variables = {"name": "x", "count": 1_000_000}
+    answer = api().post("/email", json={**body, "variables": variables}, headers={"Accept-Language": "es"})
+    (found,) = answer.json["errors"]
+    assert (found["where"], found["code"]) == ("/template", "render")
+    assert found["message"] == "No se puede rellenar: sus bucles se repiten demasiadas veces."
+
+
 @pytest.mark.parametrize(
     ("body", "where", "code"),
     [

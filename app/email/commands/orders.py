@@ -56,9 +56,10 @@ def read_order(values: Mapping[str, Any], *, by: str) -> tuple[Order, list[Probl
             continue
         kind = Mapping if name == "variables" else str
         if not isinstance(value, kind):
-            wanted = "an object" if name == "variables" else "a text"
             problems.append(
-                problem(f"/{name}", "wrong_type", "“%(name)s” must be %(wanted)s.", name=name, wanted=wanted)
+                problem(f"/{name}", "wrong_type", "“%(name)s” must be an object.", name=name)
+                if kind is Mapping
+                else problem(f"/{name}", "wrong_type", "“%(name)s” must be a text.", name=name)
             )
             continue
         read[name] = value
