@@ -27,6 +27,8 @@ UNPROCESSABLE = 422
 def _health(row: Channel) -> Any:
     if not row.active:
         return badge(gettext("Switched off"), colour="grey")
+    if row.fault == queries.UNREADABLE:
+        return badge(gettext("Credentials not readable"), colour="red")
     if row.fault:
         return badge(gettext("Refused by the provider"), colour="red")
     if row.provider != "simulator" and row.last_webhook_at is None:
@@ -77,6 +79,9 @@ class ChannelView(CommandView):
         """What to paste at the provider."""
         public = current_app.config.get("PUBLIC_URL") or request.host_url.rstrip("/")
         return {
+            # The provider's own words are in no catalogue and stay as they are.
+            "fault": gettext(row.fault) if row.fault else "",
+            "is_refused": row.fault != queries.UNREADABLE,
             "paste": words.PASTE.get(row.provider),
             "webhook_url": f"{public.rstrip('/')}/message" if row.provider != "simulator" else None,
             "public": bool(current_app.config.get("PUBLIC_URL")),
@@ -173,8 +178,5 @@ class ChannelView(CommandView):
         try:
             return dict(row.credentials or {})
         except Undecryptable:
-            self.toast(
-                gettext("The stored credentials cannot be read: SECRET_KEY has changed. Enter them again."),
-                "danger",
-            )
+            self.toast(gettext(queries.UNREADABLE), "danger")
             return {}

@@ -144,8 +144,7 @@ class _Marked:
             try:
                 self._credentials[channel.id] = channels.opened(channel.provider, head.credentials)
             except Undecryptable:
-                fault = "The stored credentials cannot be read; enter them again."
-                _hold(channel, self._now + FAULT_PAUSE, fault)
+                _hold(channel, self._now + FAULT_PAUSE, channels.UNREADABLE)
                 self._credentials[channel.id] = None
         return self._credentials[channel.id]
 
