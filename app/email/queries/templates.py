@@ -65,7 +65,7 @@ def get_template(key: str, language: str | None) -> TemplateInUse:
     """As find_template; exact when a language is given. Raises NotFound."""
     found = find_template(key, language, exact=True)
     if found is None:
-        raise NotFound("e-mail template", f"“{key}”" + (f" in “{language}”" if language else ""))
+        raise NotFound("e-mail template", f"“{key}”" + (f" ({language})" if language else ""))
     return found
 
 

@@ -141,7 +141,7 @@ def read_json(max_body: int = BODY_BYTES) -> Any:
     if request.mimetype not in {"application/json", "application/merge-patch+json"}:
         raise UnsupportedMediaType("Send the body as JSON with “Content-Type: application/json”.")
     if request.content_length is not None and request.content_length > max_body:
-        raise TooLarge(f"The body may have at most {max_body:,} bytes.")
+        raise TooLarge("The body may have at most %(limit)s bytes.", limit=f"{max_body:,}")
     request.max_content_length = max_body
     try:
         found = orjson.loads(request.get_data())

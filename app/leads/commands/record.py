@@ -41,9 +41,7 @@ def load_for_change(
     if row is None or (by.own_only and row.owner_id != by.user_id):
         raise NotFound("lead", lead_id)
     if version is not None and version != row.version:
-        raise PreconditionFailed(
-            "The lead has changed since you read it; read it again and repeat your change."
-        )
+        raise PreconditionFailed("Somebody changed this meanwhile; read it again and repeat your change.")
     forget(row.id)
     return row
 

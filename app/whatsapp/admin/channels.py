@@ -13,6 +13,7 @@ from app.admin.forms import say
 from app.admin.views import CommandInterface, CommandView, MenuEntry, expose, may_write
 from app.kit.db import transaction
 from app.kit.errors import EmbudoError, Forbidden, NotFound
+from app.kit.rest.problems import sentences
 from app.kit.secrets import Undecryptable
 from app.whatsapp.admin import words
 from app.whatsapp.commands import channels as commands
@@ -172,7 +173,7 @@ class ChannelView(CommandView):
             for item in error.problems:
                 where = item.where.strip("/").replace("/", ".")
                 problems.setdefault(where, []).append(say(item))
-            return None, problems or {"": [error.detail]}
+            return None, problems or {"": sentences(error)}
 
     def _stored(self, row: Channel) -> dict[str, str]:
         try:

@@ -11,7 +11,6 @@ from pydantic import BaseModel, Field
 
 from app.kit.auth import current, needs
 from app.kit.db import transaction
-from app.kit.errors import PreconditionFailed
 from app.kit.rest import (
     Body,
     Page,
@@ -22,7 +21,6 @@ from app.kit.rest import (
     encode_cursor,
     endpoint,
     etag_of,
-    if_match,
     require_match,
 )
 from app.kit.rest.endpoint import to_response
@@ -112,12 +110,6 @@ class VersionOut(VersionItem):
     document: Any
 
 
-class DocumentIn(Body):
-    """A document to look at instead of the stored draft."""
-
-    document: Any = None
-
-
 def show(row: Flow) -> FlowOut:
     """A row as the API tells it."""
     return FlowOut(
@@ -205,9 +197,6 @@ def put_flow(flow_id: UUID, body: FlowChange) -> Response:
     row = queries.flow(str(flow_id))
     require_match(row.revision)
     name = row.name if body.name is None else body.name
-    given = if_match()
-    if given is not None and given != "*" and not given.isdigit():
-        raise PreconditionFailed("This ETag is not one of ours.")
     revision = row.revision
     with transaction():
         row = commands.save_draft(

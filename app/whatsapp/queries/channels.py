@@ -14,13 +14,13 @@ from typing import Any
 from flask import current_app
 from sqlalchemy import LargeBinary, select, type_coerce
 
+from app.contracts.problems import N_
 from app.kit.db import db, engine_of
 from app.kit.errors import NotFound
 from app.kit.secrets import Undecryptable, decrypt
 from app.kit.telemetry import get_logger
 from app.whatsapp.models import Channel
 from app.whatsapp.providers import SENDERS
-from app.whatsapp.providers.base import N_
 
 DOOR_SECONDS = 5.0
 """How long a process trusts the credentials it has read: the longest a changed secret takes to count."""
