@@ -13,7 +13,7 @@ from app.contracts.problems import Problem, problem
 from app.kit.db import db
 from app.kit.errors import Invalid
 from app.whatsapp.commands import contacts, talk
-from app.whatsapp.models import Channel, Contact, Conversation, Flow
+from app.whatsapp.models import Channel, Conversation, Flow
 from app.whatsapp.providers import user_id_of
 from app.whatsapp.queries import channels, flows
 
@@ -53,11 +53,6 @@ def start_run(
     identities = tuple(filter(None, (user_id, user_id_of(phone) if phone else None)))
     contact = contacts.contact_for(channel.id, identities, phone, "")
     return talk.start_flow(contact.id, found, variables=variables, by=by)
-
-
-def start_for_contact(contact: Contact, flow: Flow, *, by: str) -> Conversation:
-    """Start a published flow with a known contact."""
-    return talk.start_flow(contact.id, flow, variables={}, by=by)
 
 
 def _channel(channel_id: str | None, problems: list[Problem]) -> Channel | None:
