@@ -59,6 +59,12 @@ class FlowChange(Body):
     document: Any
 
 
+class FlowQuery(PageQuery):
+    """What the list accepts."""
+
+    archived: bool = Field(False, description="The archived ones instead of those in use")
+
+
 class FlowItem(BaseModel):
     """A flow in a list."""
 
@@ -132,12 +138,12 @@ def answer(row: Flow) -> Response:
 
 @bp.get("/flows")
 @needs("flows:read")
-@endpoint(query=PageQuery, out=Page[FlowItem], tags=TAGS, summary="All flows that are in use, by name")
-def list_flows(query: PageQuery) -> Page[FlowItem]:
-    """Archived ones are left out."""
+@endpoint(query=FlowQuery, out=Page[FlowItem], tags=TAGS, summary="All flows that are in use, by name")
+def list_flows(query: FlowQuery) -> Page[FlowItem]:
+    """Archived ones are left out, unless they are asked for."""
     position = decode_cursor(query.cursor, 2)
     after = (str(position[0]), id_or_none("/cursor", str(position[1])) or "") if position else None
-    rows = queries.flows(after=after, limit=query.limit + 1)
+    rows = queries.flows(archived=query.archived, after=after, limit=query.limit + 1)
     last = rows[query.limit - 1] if len(rows) > query.limit else None
     items = [
         FlowItem(
@@ -146,7 +152,7 @@ def list_flows(query: PageQuery) -> Page[FlowItem]:
             revision=row.revision,
             published_version=row.published_version,
             keywords=list(row.keywords or ()),
-            archived=False,
+            archived=row.archived_at is not None,
             updated_at=row.updated_at,
             updated_by=row.updated_by,
         )
@@ -209,9 +215,19 @@ def put_flow(flow_id: UUID, body: FlowChange) -> Response:
 @needs("flows:write")
 @endpoint(status=204, tags=TAGS, summary="Archive a flow", also={409: ProblemDocument})
 def archive_flow(flow_id: UUID) -> None:
-    """Open conversations go on; no new one starts."""
+    """Open conversations go on; no new one starts. It can be put back into use."""
     with transaction():
         commands.archive_flow(str(flow_id), by=current().name)
+
+
+@bp.post("/flows/<uuid:flow_id>/restore")
+@needs("flows:write")
+@endpoint(out=FlowOut, etag=True, tags=TAGS, summary="Put an archived flow back into use")
+def restore_flow(flow_id: UUID) -> Response:
+    """Its keywords start it again."""
+    with transaction():
+        row = commands.restore_flow(str(flow_id), by=current().name)
+    return answer(row)
 
 
 @bp.post("/flows/<uuid:flow_id>/validate")

@@ -58,9 +58,10 @@ def find_flow(id_or_name: str) -> Flow | None:
     return db.session.scalar(living.where(Flow.name == id_or_name).order_by(Flow.id).limit(1))
 
 
-def flows(*, after: tuple[str, str] | None = None, limit: int = 500) -> list[Flow]:
-    """Flows in use by name; after: name and id of the last one seen."""
-    statement = select(Flow).where(Flow.archived_at.is_(None)).order_by(Flow.name, Flow.id).limit(limit)
+def flows(*, archived: bool = False, after: tuple[str, str] | None = None, limit: int = 500) -> list[Flow]:
+    """Flows in use, or those that are archived, by name; after: name and id of the last one seen."""
+    wanted = Flow.archived_at.is_not(None) if archived else Flow.archived_at.is_(None)
+    statement = select(Flow).where(wanted).order_by(Flow.name, Flow.id).limit(limit)
     if after is not None:
         name, flow_id = after
         statement = statement.where(or_(Flow.name > name, and_(Flow.name == name, Flow.id > flow_id)))
