@@ -93,6 +93,25 @@ def new_id() -> str:
     return str(uuid_utils.uuid7())
 
 
+def as_id(text: object) -> str | None:
+    """The id as the database writes it; None for what can be no id: PostgreSQL refuses to compare others.
+
+    Capitals and missing dashes are forgiven.
+    """
+    if not isinstance(text, str):
+        return None
+    try:
+        found = UUID(text)
+    except ValueError:
+        return None
+    return str(found) if text.lower() in (str(found), found.hex) else None
+
+
+def is_id(text: object) -> bool:
+    """Whether this can be one of our ids at all."""
+    return as_id(text) is not None
+
+
 def first_id_at(moment: datetime) -> str:
     """The smallest id that new_id() can have made at this moment: an id range is a time range, and has an index."""
     milliseconds = int(moment.timestamp() * 1000)

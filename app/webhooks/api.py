@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from app.contracts.problems import Problem
 from app.kit.auth import current, needs
-from app.kit.db import transaction
+from app.kit.db import is_id, transaction
 from app.kit.errors import PreconditionRequired
 from app.kit.rest import (
     Body,
@@ -335,7 +335,7 @@ def _position(cursor: str | None) -> str | None:
     values = decode_cursor(cursor, 1)
     if values is None:
         return None
-    if not (isinstance(values[0], str) and queries.is_id(values[0])):
+    if not is_id(values[0]):
         raise bad_cursor()
     return values[0]
 

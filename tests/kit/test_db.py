@@ -124,3 +124,19 @@ def test_binds_with_one_url_share_one_engine(app: Flask) -> None:
     engines = db.db.engines
     urls = {engine.url.render_as_string(hide_password=False) for engine in engines.values()}
     assert len(set(engines.values())) == len(urls)
+
+
+ID = "0198f0aa-0000-7000-8000-00000000beef"
+
+
+@pytest.mark.parametrize("written", [ID, ID.upper(), ID.replace("-", "")])
+def test_an_id_has_one_spelling_however_it_is_written(written: str) -> None:
+    assert db.as_id(written) == ID and db.is_id(written)
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["", "none", f"{{{ID}}}", f"urn:uuid:{ID}", ID[:-1], f"{ID}\n", "٠" * 32, 12345678 * 10**24, None],
+)
+def test_what_the_database_would_refuse_as_an_id_is_none(written: object) -> None:
+    assert db.as_id(written) is None and not db.is_id(written)

@@ -12,10 +12,9 @@ from app.email.models import (
     Template,
     TemplateVersion,
 )
-from app.email.queries.ids import is_id
 from app.email.render import Source
 from app.email.render.values import read_variables
-from app.kit.db import db
+from app.kit.db import db, is_id
 from app.kit.errors import NotFound
 
 

@@ -11,7 +11,7 @@ from flask_babel import lazy_gettext as _l
 from app.admin.cells import badge, when
 from app.admin.forms import say
 from app.admin.views import CommandInterface, CommandView, MenuEntry, expose, may_write
-from app.kit.db import transaction
+from app.kit.db import is_id, transaction
 from app.kit.errors import EmbudoError, Forbidden, NotFound
 from app.kit.rest.problems import sentences
 from app.kit.secrets import Undecryptable
@@ -159,7 +159,7 @@ class ChannelView(CommandView):
         self, provider: str, row: Channel | None, values: dict[str, Any]
     ) -> tuple[Channel | None, dict[str, list[str]]]:
         flow_id = values["default_flow_id"]
-        if flow_id is not None and not flows.is_id(flow_id):
+        if flow_id is not None and not is_id(flow_id):
             abort(400)
         try:
             with transaction():

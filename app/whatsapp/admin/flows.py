@@ -22,7 +22,7 @@ from app.admin.views import (
     may_write,
 )
 from app.kit import auth
-from app.kit.db import db
+from app.kit.db import db, is_id
 from app.whatsapp.commands import flows as commands
 from app.whatsapp.models import Flow
 from app.whatsapp.queries import flows as queries
@@ -139,7 +139,7 @@ class FlowView(CommandView):
     @may_write
     def restore(self, pk: str) -> Any:
         """Put a flow back into use."""
-        if not queries.is_id(pk):
+        if not is_id(pk):
             abort(404)
         self.run(lambda: commands.restore_flow(pk, by=_by()))
         self.toast(gettext("In use again."))

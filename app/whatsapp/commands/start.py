@@ -10,7 +10,7 @@ import phonenumbers
 from flask import current_app
 
 from app.contracts.problems import Problem, problem
-from app.kit.db import db
+from app.kit.db import db, is_id
 from app.kit.errors import Invalid
 from app.whatsapp.commands import contacts, talk
 from app.whatsapp.models import Channel, Conversation, Flow
@@ -57,7 +57,7 @@ def start_run(
 
 def _channel(channel_id: str | None, problems: list[Problem]) -> Channel | None:
     if channel_id is not None:
-        row = db.session.get(Channel, channel_id) if flows.is_id(channel_id) else None
+        row = db.session.get(Channel, channel_id) if is_id(channel_id) else None
         if row is None:
             problems.append(problem("/channel_id", "unknown_channel", "There is no such channel."))
         elif not row.active:

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import and_, func, or_, select
 
-from app.kit.db import db
+from app.kit.db import db, is_id
 from app.kit.errors import NotFound
 from app.whatsapp.engine import Flow as CompiledFlow
 from app.whatsapp.engine import compile_flow
@@ -174,9 +174,3 @@ def counts(flow_ids: Sequence[str]) -> Mapping[str, FlowCounts]:
         )
         for flow_id, by_status in grouped.items()
     }
-
-
-def is_id(value: str) -> bool:
-    """Whether the text can be an id of ours."""
-    plain = value.replace("-", "")
-    return len(plain) == 32 and all(c in "0123456789abcdefABCDEF" for c in plain)
