@@ -209,9 +209,9 @@ def _note_failure(inbox: Any, handler_name: str, letter: dict[str, Any], error: 
         if row.attempts >= HANDLER_ATTEMPTS:
             row.state = "dead"
             return None
-        return pause(row.attempts)
+        return retry_wait(row.attempts)
 
 
-def pause(attempts: int) -> float:
+def retry_wait(attempts: int) -> float:
     """Seconds between failure number `attempts` and the next try; 0 when there was none."""
     return float(min(600, 2**attempts)) if attempts else 0.0
