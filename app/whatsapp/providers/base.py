@@ -248,7 +248,7 @@ class Sender(Protocol):
         ...
 
     def check(self, credentials: Credentials) -> Standing:
-        """Ask whether the credentials are good, sending nothing; raises as `send` does. Faults are keys of FAULTS."""
+        """Ask whether the credentials are good, sending nothing; raises as `send` does. Faults are among FAULTS."""
         ...
 
 
