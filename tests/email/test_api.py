@@ -83,6 +83,7 @@ def test_all_faults_of_a_request_are_told_at_once_and_nothing_is_stored(
             "subject": "Hi",
             "lead_id": 7,
             "cc": "x@example.com",
+            "b/c~c": 1,
         },
     )
 
@@ -95,6 +96,7 @@ def test_all_faults_of_a_request_are_told_at_once_and_nothing_is_stored(
         ("/subject", "not_with_template"),
         ("/lead_id", "wrong_type"),
         ("/cc", "unknown_field"),
+        ("/b~1c~0c", "unknown_field"),
     }
     assert queries.list_messages() == []
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from app.contracts.problems import Problem, problem
+from app.contracts.problems import Problem, escaped, problem
 
 FIELDS = ("to", "template", "language", "variables", "subject", "html", "text", "category", "lead_id")
 """What a stranger may say."""
@@ -44,7 +44,10 @@ def read_order(values: Mapping[str, Any], *, by: str) -> tuple[Order, list[Probl
     """
     problems = [
         problem(
-            f"/{str(name)[:60]}", "unknown_field", "There is no field “%(name)s” here.", name=str(name)[:60]
+            f"/{escaped(str(name)[:60])}",
+            "unknown_field",
+            "There is no field “%(name)s” here.",
+            name=str(name)[:60],
         )
         for name in values
         if name not in FIELDS
