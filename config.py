@@ -14,6 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+import tzlocal
 
 BINDS = ("platform", "whatsapp", "leads", "email", "webhooks")
 """The databases: one per service, and the platform's (users, roles, API keys)."""
@@ -60,6 +63,7 @@ class Config:
     log_format: str = "json"
     default_language: str = "es"
     default_country: str = "ES"
+    timezone: str = "UTC"
     simulator: bool = True
     claim_seconds: int = 60
     whatsapp_answer_seconds: int = 120
@@ -96,6 +100,7 @@ class Config:
             "LOG_FORMAT": self.log_format,
             "DEFAULT_LANGUAGE": self.default_language,
             "DEFAULT_COUNTRY": self.default_country,
+            "TIMEZONE": self.timezone,
             "BABEL_DEFAULT_LOCALE": self.default_language,
             "SIMULATOR": self.simulator,
             "CLAIM_SECONDS": self.claim_seconds,
@@ -163,6 +168,7 @@ class _Reader:
             "log_format": self.one_of("LOG_FORMAT", "json", ("json", "console"), str.lower),
             "default_language": self.one_of("DEFAULT_LANGUAGE", "es", LANGUAGES, str.lower),
             "default_country": self.country("DEFAULT_COUNTRY", "ES"),
+            "timezone": self.timezone("TIMEZONE"),
             "simulator": self.switch("SIMULATOR", default=True),
             "email_check_dns": self.switch("EMAIL_CHECK_DNS", default=False),
             "webhooks_allow_private": self.hosts("WEBHOOKS_ALLOW_PRIVATE"),
@@ -214,6 +220,23 @@ class _Reader:
         if len(given) != 2 or not given.isalpha():
             self.problems.append(
                 f"{name} must be a country code of two letters, such as ES or MX; it is “{given}”."
+            )
+        return given
+
+    def timezone(self, name: str) -> str:
+        """Whose days count; the machine's own zone when none is named, which is UTC on servers."""
+        given = self.text(name)
+        if not given:
+            try:
+                return tzlocal.get_localzone_name() or "UTC"
+            except (ValueError, LookupError):  # the machine names two zones, or one that nobody knows
+                return "UTC"
+        try:
+            ZoneInfo(given)
+        except (ValueError, LookupError, OSError):  # an OSError is a folder of the zones' data: “America”
+            self.problems.append(
+                f"{name} must be the name of a time zone, such as America/Mexico_City or Europe/Madrid; "
+                f"it is “{given}”."
             )
         return given
 

@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from app.kit.redis_server import ensure
+from tests.fakes.ports import free_port
 from tests.journeys.processes import (
     ROOT,
     await_url,
     commands,
     empty_database,
     flask,
-    free_port,
     gunicorn,
     process,
 )

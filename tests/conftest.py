@@ -140,6 +140,7 @@ def config(tmp_path_factory: pytest.TempPathFactory, redis_url: str, databases: 
             "EMBUDO_INSTANCE": str(folder),
             "LOG_LEVEL": "INFO",
             "PUBLIC_URL": "http://localhost",
+            "TIMEZONE": "UTC",
             "PORT": "9",  # where nobody listens: the demo's stand-in for Airtable is not to be found on a real port
         }
     )

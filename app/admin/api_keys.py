@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, time, timedelta
+from datetime import date, datetime
 from typing import Any
 
 from flask import current_app, redirect, request, url_for
@@ -20,7 +20,7 @@ from app.admin.interface import CommandInterface
 from app.admin.menu import MenuEntry
 from app.admin.views import PageView, expose, may_read, may_write
 from app.contracts.problems import problem
-from app.kit import auth
+from app.kit import auth, zone
 from app.kit.db import db, is_id, transaction, utcnow
 from app.kit.errors import EmbudoError, Invalid, NotFound
 
@@ -138,10 +138,10 @@ def _is_route(path: str) -> bool:
     return any(rule.rule == path for rule in current_app.url_map.iter_rules())
 
 
-def _end_of(day: Any) -> datetime | None:
-    """The end of that day in UTC."""
+def _end_of(day: date | None) -> datetime | None:
+    """The end of that day in the installation's zone."""
     if day is None:
         return None
     if day.year > 9000:
         raise Invalid([problem("/expires_at", "too_late", "Choose an earlier day.")])
-    return datetime.combine(day, time.min, UTC) + timedelta(days=1)
+    return zone.day_start(day, after=1)

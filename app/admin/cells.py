@@ -8,8 +8,10 @@ from decimal import Decimal
 from enum import Enum
 from typing import Any
 
-from flask_babel import format_date, format_datetime, format_decimal, gettext
+from flask_babel import format_date, format_decimal, format_time, gettext
 from markupsafe import Markup, escape
+
+from app.kit import zone
 
 COLOURS = ("grey", "blue", "green", "red", "amber", "violet", "teal")
 """What badge() knows; each has a light and a dark pair of at least 4.5:1."""
@@ -46,12 +48,21 @@ def badge(value: Any, choices: Choices | None = None, colour: str = "grey") -> M
 
 
 def when(moment: datetime | None) -> Markup:
-    """A moment; the browser shows it in its own time zone, without scripts it is UTC."""
+    """A moment, in the zone whose days filters and cards mean: the browser's may be another day."""
     if moment is None:
         return NOTHING
-    return Markup('<time datetime="{}" data-local>{} UTC</time>').format(
-        moment.isoformat(), format_datetime(moment, "short", rebase=False)
+    here = zone.local(moment)
+    return Markup('<time datetime="{}" title="{}">{}, {}</time>').format(
+        moment.isoformat(),
+        exactly(moment),
+        format_date(here, "medium", rebase=False),
+        format_time(here, "short", rebase=False),
     )
+
+
+def exactly(moment: datetime) -> str:
+    """A moment for a tooltip, to the second, with the zone: 2026-03-01 18:05:00-06:00 America/Mexico_City."""
+    return f"{zone.local(moment).isoformat(sep=' ', timespec='seconds')} {zone.name()}"
 
 
 def yes_no(value: Any) -> Markup:

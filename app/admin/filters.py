@@ -8,7 +8,7 @@ a choice equals, numbers and days lie between.
 from __future__ import annotations
 
 import copy
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -142,8 +142,3 @@ def parse_number(text: str) -> Decimal | None:
     except InvalidOperation:
         return None
     return number if number.is_finite() and abs(number) <= NUMBER_LIMIT else None
-
-
-def day_start(day: date, *, after: int = 0) -> datetime:
-    """The first moment of the day in UTC, `after` days later."""
-    return datetime.combine(day, time.min, UTC) + timedelta(days=after)

@@ -139,9 +139,9 @@ def _ask(part: Any, question: Callable[[], Any], otherwise: Any) -> Any:
         return otherwise
 
 
-def day_label(day: str) -> str:
-    """A day (2026-12-31) as a chart's axis has room for it: 31 Dec."""
-    return str(format_skeleton("MMMd", date.fromisoformat(day), locale=get_locale()))
+def day_label(day: date) -> str:
+    """A day as a chart's axis has room for it: 31 Dec."""
+    return str(format_skeleton("MMMd", day, locale=get_locale()))
 
 
 def _number(value: Any) -> str:

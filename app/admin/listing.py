@@ -18,6 +18,7 @@ from flask_babel import format_date, gettext
 from app.admin import filters as narrow
 from app.admin.cells import label_of, shown
 from app.admin.interface import COUNT_LIMIT
+from app.kit import zone
 from app.kit.db import as_id
 
 PAGE_SIZES = (25, 50, 100)
@@ -29,7 +30,10 @@ OPTIONS_LIMIT = 200
 
 @dataclass(frozen=True, kw_only=True)
 class Field:
-    """One filter that a list offers: kind is text | choice | day | number; value(s) as in the address."""
+    """One filter that a list offers: kind is text | choice | day | number; value(s) as in the address.
+
+    zone: the time zone in which the days begin, where the column's values are moments.
+    """
 
     name: str
     label: str
@@ -38,6 +42,7 @@ class Field:
     value: str = ""
     value_from: str = ""
     value_to: str = ""
+    zone: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,17 +213,24 @@ class Listing:
         values = {end: parse(text) if text else None for end, text in texts.items()}
         moment = self.view.datamodel.is_datetime(name)
         if (low := values["from"]) is not None:
-            self._add(name, narrow.AtLeast, narrow.day_start(low) if moment else low)
+            self._add(name, narrow.AtLeast, zone.day_start(low) if moment else low)
             self._chip(f"{label} ≥ {_plain(low)}", f"f.{name}.from")
         if (high := values["to"]) is not None and high != date.max:
             self._add(
                 name,
                 narrow.Below if moment else narrow.AtMost,
-                narrow.day_start(high, after=1) if moment else high,
+                zone.day_start(high, after=1) if moment else high,
             )
             self._chip(f"{label} ≤ {_plain(high)}", f"f.{name}.to")
         kept = {end: texts[end] if values[end] is not None else "" for end in texts}
-        return Field(name=name, label=label, kind=kind, value_from=kept["from"], value_to=kept["to"])
+        return Field(
+            name=name,
+            label=label,
+            kind=kind,
+            value_from=kept["from"],
+            value_to=kept["to"],
+            zone=zone.name() if moment else "",
+        )
 
     def _add(self, name: str, kind: type[Any], value: Any) -> None:
         self.filters.add_filter(name, kind, value)

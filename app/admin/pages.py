@@ -12,6 +12,7 @@ from flask_login import current_user
 from app.admin.cells import badge, code, label_of, shown, when, yes_no
 from app.admin.menu import sidebar
 from app.admin.settings import LANGUAGES
+from app.kit import zone
 from app.kit.context import request_id
 
 SENTENCES = {
@@ -59,6 +60,7 @@ def _context() -> dict[str, Any]:
         "sidebar": sidebar,
         "user": current_user,
         "app_name": current_app.config["APP_NAME"],
+        "timezone": zone.name(),
     }
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Select, exists, func, or_, select
 from sqlalchemy.orm import joinedload
 
+from app.kit import zone
 from app.kit.db import db, is_id, utcnow
 from app.kit.errors import NotFound
 from app.webhooks import matching
@@ -173,9 +174,8 @@ def count_by_status(endpoint_id: str | None = None) -> dict[str, int]:
 
 
 def count_delivered_today(now: datetime | None = None) -> int:
-    """Deliveries that arrived since midnight, UTC."""
-    midnight = (now or utcnow()).replace(hour=0, minute=0, second=0, microsecond=0)
-    return _count(Delivery, Delivery.delivered_at >= midnight)
+    """Deliveries that arrived since midnight in the installation's zone."""
+    return _count(Delivery, Delivery.delivered_at >= zone.midnight(now))
 
 
 def count_failed(days: int = 7) -> int:

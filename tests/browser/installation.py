@@ -4,23 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
+from tests.fakes.ports import free_port
 from tests.ops.waiting import wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 USER, PASSWORD = "admin", "correct horse battery"
 STOP_SECONDS = 60
-
-
-def free_port() -> int:
-    """A port nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Installation:

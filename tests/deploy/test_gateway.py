@@ -6,7 +6,6 @@ import http.client
 import json
 import re
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from flask import Flask
 
 from tests.fakes.gateway import Gateway, program
 from tests.fakes.loopback import Answer, LoopbackServer, Received
+from tests.fakes.ports import free_port
 
 pytestmark = pytest.mark.gateway
 
@@ -251,7 +251,7 @@ def test_who_asks_too_often_is_told_to_wait(
 
 def test_one_of_two_may_die(upstreams: dict[str, Upstream]) -> None:
     addresses = {name: [f"127.0.0.1:{one.port}"] for name, one in upstreams.items()}
-    addresses["leads"].insert(0, f"127.0.0.1:{_closed_port()}")
+    addresses["leads"].insert(0, f"127.0.0.1:{free_port()}")
     with Gateway(addresses) as made:
         assert [ask(made.port, "/leads").status for _ in range(20)] == [200] * 20
         assert [ask(made.port, "/leads", "POST", b"{}").status for _ in range(20)] == [200] * 20
@@ -261,8 +261,8 @@ def test_when_all_of_a_service_are_dead_a_problem_says_so_and_the_others_answer(
     upstreams: dict[str, Upstream],
 ) -> None:
     addresses = {name: [f"127.0.0.1:{one.port}"] for name, one in upstreams.items()}
-    addresses["email"] = [f"127.0.0.1:{_closed_port()}", f"127.0.0.1:{_closed_port()}"]
-    addresses["leads"] = [f"127.0.0.1:{_closed_port()}"]
+    addresses["email"] = [f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"]
+    addresses["leads"] = [f"127.0.0.1:{free_port()}"]
     with Gateway(addresses) as made:
         got = ask(made.port, "/email", headers={"X-Request-Id": "dead-email"})
         assert (got.status, got.headers["content-type"]) == (503, "application/problem+json")
@@ -290,12 +290,6 @@ class _Cutting(LoopbackServer):
 
     def handle(self, request: Received) -> Answer:
         raise ConnectionResetError
-
-
-def _closed_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 # --- the files -----------------------------------------------------------------------------------------------------------

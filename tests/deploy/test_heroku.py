@@ -35,7 +35,8 @@ from config import Config
 from tests.conftest import postgresql_url
 from tests.fakes import meta_server
 from tests.fakes.meta_server import MetaServer
-from tests.journeys.processes import ROOT, Program, await_url, empty_database, flask, free_port
+from tests.fakes.ports import free_port
+from tests.journeys.processes import ROOT, Program, await_url, empty_database, flask
 from tests.journeys.talk import FLOW
 from tests.ops.test_config import Recording
 from tests.ops.waiting import wait_for

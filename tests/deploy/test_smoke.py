@@ -14,8 +14,9 @@ from app.kit import auth, db
 from app.kit.health import MARK_HEADER
 from app.services import SERVICES
 from deploy import smoke
+from tests.fakes.ports import free_port
 from tests.fakes.site import Said, Site, serve
-from tests.journeys.processes import ROOT, free_port
+from tests.journeys.processes import ROOT
 
 HTML, JSON = "text/html", "application/json"
 

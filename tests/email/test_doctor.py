@@ -13,8 +13,8 @@ from flask import Flask
 
 from tests.conftest import Doctor
 from tests.fakes.loopback import Answer
+from tests.fakes.ports import free_port
 from tests.fakes.ses_server import KEY, REGION, SECRET, SesServer
-from tests.journeys.processes import free_port
 
 FINE = ("ok", "Amazon SES accepts the credentials.", "")
 SANDBOX = (

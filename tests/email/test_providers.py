@@ -26,6 +26,7 @@ from app.email.providers.ways import WAYS, Way
 from app.kit.errors import Misconfigured, Permanent, RateLimited, Temporary, Unknown
 from config import MAIL_PROVIDERS, PROVIDER_VARIABLES, Config
 from tests.email.amazon import amazon
+from tests.fakes.ports import free_port
 from tests.fakes.sendgrid_server import API_KEY, SendGridServer
 from tests.fakes.smtp_server import PASSWORD, USERNAME, SmtpScript, smtp_server
 
@@ -273,11 +274,10 @@ def test_a_connection_cut_before_the_message_is_no_loss(server: SmtpScript) -> N
 
 
 def test_a_server_that_is_not_there_is_a_temporary_trouble() -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-
-    with sending(SmtpSettings(host="127.0.0.1", port=port)) as send, pytest.raises(Temporary) as caught:
+    with (
+        sending(SmtpSettings(host="127.0.0.1", port=free_port())) as send,
+        pytest.raises(Temporary) as caught,
+    ):
         send(letter())
 
     assert type(caught.value) is Temporary

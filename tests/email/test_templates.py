@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from flask import Flask
 
 from app.email import commands, queries
 from app.email.demo import load_demo
-from app.email.models import Template
+from app.email.models import Message, Template
 from app.kit import db
 from app.kit.errors import Invalid, NotFound
 
@@ -113,3 +114,31 @@ def test_the_demo_is_loaded_once(app: Flask) -> None:
     assert len(load_demo()) == 2
     assert load_demo() == []
     assert [found.template.language for found in queries.list_templates()] == ["en", "es"]
+
+
+def test_a_mail_tells_the_time_of_the_installations_zone(
+    app: Flask, make_template: MakeTemplate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(app.config, "TIMEZONE", "Asia/Kolkata")
+    made = make_template(body="<p>{{ name }}: {{ 'now' | date: '%z' }}</p>")
+    with db.transaction():
+        sent = commands.queue_email(
+            commands.Order(to="ana@example.com", template=made.key, variables={"name": "Ana"})
+        )
+        tried = commands.send_sample(made.id, "ana@example.com")
+    assert "Ana: +0530" in sent.text
+    assert "+0530" in tried.text
+
+
+def test_mails_sent_today_are_those_since_the_zones_midnight(
+    app: Flask, queue: Callable[..., Message], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(app.config, "TIMEZONE", "America/Mexico_City")
+    now = datetime(2026, 3, 2, 1, 30, tzinfo=UTC)  # half past seven in the evening of the first
+    for hours in (19, 20):
+        row = queue()
+        with db.transaction() as session:
+            kept = session.get_one(Message, row.id)
+            kept.status, kept.provider, kept.sent_at = "sent", "smtp", now - timedelta(hours=hours)
+    assert queries.count_sent_today(now) == 1
+    assert queries.count_sent_by(now) == {"smtp": 1}

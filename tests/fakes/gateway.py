@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from app import services
 from app.kit import gateway
-from tests.journeys.processes import free_port
+from tests.fakes.ports import free_port
 from tests.ops.waiting import wait_for
 
 GENEROUS = {

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psycopg
 
-from tests.journeys.processes import free_port
+from tests.fakes.ports import free_port
 
 START_SECONDS = 60
 

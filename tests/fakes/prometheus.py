@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from tests.fakes.loopback import Answer, LoopbackServer, Received
-from tests.journeys.processes import ROOT, await_url, free_port
+from tests.fakes.ports import free_port
+from tests.journeys.processes import ROOT, await_url
 
 DEPLOY = ROOT / "deploy"
 

@@ -12,6 +12,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from tests.fakes.ports import free_port
+
 START_SECONDS = 90
 SCRIPTS = ("/usr/lib/rabbitmq/bin/rabbitmq-server", "/usr/local/sbin/rabbitmq-server")
 """The server itself; what Debian puts on PATH changes the user first, and would not find our folder."""
@@ -25,22 +27,12 @@ def server() -> str:
     return found
 
 
-def _free_ports(count: int) -> list[int]:
-    probes = [socket.socket() for _ in range(count)]
-    for probe in probes:
-        probe.bind(("127.0.0.1", 0))
-    ports = [probe.getsockname()[1] for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
-
-
 class RabbitMQ:
     """A node. start(), kill() and start() again keep its queues."""
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="embudo-rabbitmq-"))
-        self.port, self._dist = _free_ports(2)
+        self.port, self._dist = free_port(), free_port()
         self._process: subprocess.Popen[bytes] | None = None
         (self.folder / "plugins").write_text("[].")
         (self.folder / "rabbitmq.conf").write_text(

@@ -15,6 +15,8 @@ from typing import Any
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
+from tests.fakes.ports import free_port
+
 USERNAME, PASSWORD = "mailer", "right horse"
 
 STALL_SECONDS = 30.0
@@ -153,7 +155,7 @@ def smtp_server(
         auth_required=auth,
         auth_require_tls=bool(certificate) and not implicit_tls,
     )
-    controller.port = _free_port()
+    controller.port = free_port()
     script.port = controller.port
     controller.start()
     script.free = lambda: controller.loop.call_soon_threadsafe(handler.free)
@@ -163,11 +165,3 @@ def smtp_server(
         controller.loop.call_soon_threadsafe(handler.stopping.set)
         script.free()
         controller.stop()
-
-
-def _free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

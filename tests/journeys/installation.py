@@ -22,6 +22,7 @@ from redis import Redis
 from app.kit.redis_server import RedisServer, ensure
 from tests.fakes import meta_server, twilio_server
 from tests.fakes.meta_server import MetaServer
+from tests.fakes.ports import free_port
 from tests.fakes.smtp_server import SmtpScript
 from tests.fakes.twilio_server import TwilioServer
 from tests.journeys.nursery import Nursery
@@ -33,7 +34,6 @@ from tests.journeys.processes import (
     commands,
     empty_database,
     flask,
-    free_port,
 )
 from tests.ops.waiting import wait_for
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -30,13 +29,6 @@ OPS_SECONDS = 180
 
 STOP_SECONDS = 25
 """Longer than gunicorn and the worker take for what is under way."""
-
-
-def free_port() -> int:
-    """A port nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def gunicorn(app: str, port: int) -> tuple[str, ...]:

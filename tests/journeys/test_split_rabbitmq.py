@@ -21,12 +21,13 @@ from tests.admin.pages import words
 from tests.conftest import ADMIN_PASSWORD, LOCAL_POSTGRESQL, postgresql_url
 from tests.fakes.gateway import Gateway
 from tests.fakes.meta_server import MetaServer
+from tests.fakes.ports import free_port
 from tests.fakes.rabbitmq import RabbitMQ
 from tests.fakes.smtp_server import smtp_server
 from tests.fakes.twilio_server import TwilioServer
 from tests.journeys.crowd import talk_while_it_crashes
 from tests.journeys.installation import SERVICES, Installation, installation
-from tests.journeys.processes import ROOT, free_port
+from tests.journeys.processes import ROOT
 from tests.journeys.talk import FLOW, NAME, REPLIES, WISH, Person
 from tests.ops.waiting import wait_for
 

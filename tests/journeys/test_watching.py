@@ -15,11 +15,11 @@ import pytest
 
 from tests.conftest import postgresql_url
 from tests.fakes.meta_server import MetaServer
+from tests.fakes.ports import free_port
 from tests.fakes.prometheus import DEPLOY, Pager, Watch
 from tests.fakes.smtp_server import smtp_server
 from tests.fakes.twilio_server import TwilioServer
 from tests.journeys.installation import Installation, installation
-from tests.journeys.processes import free_port
 from tests.journeys.talk import FLOW, Person
 from tests.ops.waiting import wait_for
 

@@ -21,7 +21,8 @@ from app.leads.models import Lead
 from config import Config
 from tests.conftest import Databases
 from tests.fakes.loopback import Answer, Drop, LoopbackServer, Received, Stall
-from tests.journeys.processes import Program, await_url, commands, free_port
+from tests.fakes.ports import free_port
+from tests.journeys.processes import Program, await_url, commands
 
 LEAD = {"name": "Ana Muñoz", "email": "ana@example.com"}
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -46,6 +49,7 @@ def test_every_mistake_is_named_at_once(tmp_path: Path) -> None:
         LOG_FORMAT="yaml",
         SIMULATOR="perhaps",
         DEFAULT_COUNTRY="Spain",
+        TIMEZONE="Mexico City",
         WEB_CONCURRENCY="0",
         MAIL_USE_TLS="on",
         MAIL_USE_SSL="on",
@@ -63,10 +67,36 @@ def test_every_mistake_is_named_at_once(tmp_path: Path) -> None:
             "LOG_FORMAT",
             "SIMULATOR",
         ),
-        *("DEFAULT_COUNTRY", "WEB_CONCURRENCY", "MAIL_USE_TLS", "MAIL_USERNAME", "TWILIO_API_URL"),
+        *(
+            "DEFAULT_COUNTRY",
+            "TIMEZONE",
+            "WEB_CONCURRENCY",
+            "MAIL_USE_TLS",
+            "MAIL_USERNAME",
+            "TWILIO_API_URL",
+        ),
     ):
         assert any(problem.startswith(name) for problem in problems), f"{name} in {problems}"
-    assert len(problems) == 13
+    assert len(problems) == 14
+
+
+@pytest.mark.parametrize("name", ["UTC", "America/Mexico_City", "Asia/Kolkata", "Europe/Madrid"])
+def test_a_time_zone_is_one_of_the_iana(tmp_path: Path, name: str) -> None:
+    assert read(tmp_path, TIMEZONE=name).to_flask()["TIMEZONE"] == name
+
+
+def test_without_a_time_zone_it_is_the_machine_s(tmp_path: Path) -> None:
+    program = "from config import Config; print(Config.from_env({'EMBUDO_INSTANCE': '.'}).timezone)"
+    machine = {**os.environ, "TZ": "Asia/Kolkata", "PYTHONPATH": str(ROOT)}
+    said = subprocess.check_output([sys.executable, "-c", program], env=machine, cwd=tmp_path, text=True)
+    assert said == "Asia/Kolkata\n"
+
+
+@pytest.mark.parametrize("name", ["GMT+25", "America", "America/México", "../UTC", "/etc/passwd", "-6"])
+def test_a_time_zone_that_is_none_is_refused_with_an_example(tmp_path: Path, name: str) -> None:
+    assert refused(tmp_path, TIMEZONE=name) == [
+        f"TIMEZONE must be the name of a time zone, such as America/Mexico_City or Europe/Madrid; it is “{name}”."
+    ]
 
 
 @pytest.mark.parametrize("port", ["0", "65536", "-1", "8080.5", "²", "８０８０"])

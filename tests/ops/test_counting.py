@@ -14,7 +14,8 @@ import pytest
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.browser.installation import ROOT, free_port
+from tests.browser.installation import ROOT
+from tests.fakes.ports import free_port
 from tests.ops.waiting import gone, wait_for
 
 TOKEN = "a-token-of-the-tests"

@@ -24,10 +24,10 @@ from tests.conftest import Doctor
 from tests.fakes import meta_server, sendgrid_server, twilio_server
 from tests.fakes.loopback import Answer, LoopbackServer, Received, Stall
 from tests.fakes.meta_server import MetaServer
+from tests.fakes.ports import free_port
 from tests.fakes.sendgrid_server import SendGridServer
 from tests.fakes.smtp_server import PASSWORD, USERNAME, smtp_server
 from tests.fakes.twilio_server import TwilioServer
-from tests.journeys.processes import free_port
 
 
 @pytest.fixture

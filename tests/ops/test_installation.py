@@ -18,17 +18,12 @@ import psutil
 import pytest
 
 from app.kit.installation import already_running, port_problem
+from tests.fakes.ports import free_port
 from tests.ops.waiting import gone, wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 
 pytestmark = pytest.mark.slow
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Up:

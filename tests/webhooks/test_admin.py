@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
+import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
 from app.kit import db
 from app.webhooks import commands, queries
-from app.webhooks.models import Endpoint
+from app.webhooks.models import Delivery, Endpoint
 from tests.fakes.loopback import Answer
 from tests.webhooks.conftest import Receiver, deliveries, fresh, lead_created, publish, verify
 
@@ -130,6 +132,28 @@ def test_switched_off_an_endpoint_gets_nothing_and_what_waited_can_be_replayed(
     drain()
     assert deliveries(endpoint)[0].status == "delivered"
     assert len({request.headers["webhook-id"] for request in receiver.requests}) == 1
+
+
+def test_a_replay_begins_with_the_day_of_the_installations_zone(
+    admin: FlaskClient,
+    receiver: Receiver,
+    add_endpoint: Add,
+    drain: Drain,
+    app: Flask,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(app.config, "TIMEZONE", "America/Mexico_City")
+    endpoint, _ = add_endpoint(receiver.url)
+    for _ in range(2):
+        publish(lead_created())
+    drain()
+    with db.transaction() as session:
+        for row, moment in zip(deliveries(endpoint), ("2026-03-01T06:00", "2026-03-01T05:59"), strict=True):
+            failed = session.get_one(Delivery, row.id)
+            failed.status, failed.created_at = "failed", datetime.fromisoformat(f"{moment}+00:00")
+    assert "America/Mexico_City" in admin.get(f"/admin/webhooks/show/{endpoint.id}").text
+    post(admin, f"/admin/webhooks/replay/{endpoint.id}", {"since": "2026-03-01"})
+    assert [row.status for row in deliveries(endpoint)] == ["pending", "failed"]
 
 
 def test_the_log_is_narrowed_by_state_and_endpoint(

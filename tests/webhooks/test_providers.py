@@ -14,6 +14,7 @@ import pytest
 from app.webhooks import providers
 from app.webhooks.providers import ANSWER_BYTES, Sender, address_problems
 from tests.fakes.loopback import Answer, Drop, Stall
+from tests.fakes.ports import free_port
 from tests.webhooks.conftest import Receiver
 
 LOCAL = ("127.0.0.1",)
@@ -200,9 +201,7 @@ def test_answers_mean_what_the_standard_says(
 
 
 def test_a_closed_port_is_said_to_be_one() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    assert Sender(LOCAL).post(f"http://127.0.0.1:{port}/", b"{}", {}).error == "connect"
+    assert Sender(LOCAL).post(f"http://127.0.0.1:{free_port()}/", b"{}", {}).error == "connect"
 
 
 def test_a_receiver_without_proper_tls_is_refused(server: Receiver) -> None:

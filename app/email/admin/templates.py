@@ -31,7 +31,7 @@ from app.email.admin import words
 from app.email.admin.messages import no_server
 from app.email.models import LANGUAGES, Template
 from app.email.render.values import read_variables
-from app.kit import auth
+from app.kit import auth, zone
 
 STARTER = """<mjml>
   <mj-body background-color="#eef2f7">
@@ -174,7 +174,7 @@ class TemplateView(CommandView):
         """The template's page: what it looks like, its versions, and a way to try it."""
         found = queries.template_by_id(row.id)
         return {
-            "shown": render.preview(found.source),
+            "shown": render.preview(found.source, now=zone.now()),
             "say": say,
             "version": found.version,
             "types": words.TYPES,
@@ -194,7 +194,7 @@ class TemplateView(CommandView):
         version = next((one for one in queries.versions_of(row.id) if one.number == wanted), None)
         if version is None:
             abort(404)
-        shown = render.preview(queries.source_of(version, row.language))
+        shown = render.preview(queries.source_of(version, row.language), now=zone.now())
         if shown.rendered is None:
             sentences = [escape(say(found)) for found in shown.problems]
             return framed(Markup("<p>{}</p>").format(Markup("<br>").join(sentences)))
@@ -216,7 +216,8 @@ class TemplateView(CommandView):
                 text=values["text"] or "",
                 variables=read_variables(values["variables"]),
                 language=language if language in LANGUAGES else LANGUAGES[0],
-            )
+            ),
+            now=zone.now(),
         )
         rendered = shown.rendered
         return jsonify(

@@ -11,6 +11,7 @@ from app.email.api.blueprint import bp
 from app.email.models import CATEGORIES, LANGUAGES
 from app.email.queries import TemplateInUse
 from app.email.render import preview
+from app.kit import zone
 from app.kit.auth import needs
 from app.kit.rest import Body, Page, PageQuery, bad_cursor, decode_cursor, encode_cursor, endpoint
 from app.kit.rest.problems import show_problem
@@ -131,7 +132,7 @@ def template(key: str, query: TemplateQuery) -> dict[str, Any]:
 def show_preview(key: str, body: PreviewIn) -> dict[str, Any]:
     """Made by the same renderer that makes the mails."""
     found = queries.get_template(key, body.language)
-    shown = preview(found.source, body.variables)
+    shown = preview(found.source, body.variables, now=zone.now())
     rendered = shown.rendered
     return {
         "subject": rendered.subject if rendered else None,

@@ -40,7 +40,7 @@ from app.email.render import (
     text_from_html,
     unfillable,
 )
-from app.kit import outbox, telemetry
+from app.kit import outbox, telemetry, zone
 from app.kit.context import request_id
 from app.kit.db import db, insert_once, new_id, utcnow
 from app.kit.errors import Conflict, Invalid
@@ -189,7 +189,7 @@ def send_sample(template_id: str, to: str, *, by: str = "system") -> Message:
     if isinstance(address, Problem):
         raise Invalid([address])
     values, _ = bind(found.source.variables, samples(found.source.variables))
-    rendered = compile_source(found.source).render(values, strict=False)
+    rendered = compile_source(found.source).render(values, strict=False, now=zone.now())
     order = Order(to=to, subject=f"[{found.template.key}] {rendered.subject}", by=by)
     message = _insert(
         order,
@@ -282,7 +282,7 @@ def _content(order: Order) -> tuple[_Content | None, list[Problem]]:
     if problems:
         return None, problems
     try:
-        rendered = compile_source(found.source).render(values)
+        rendered = compile_source(found.source).render(values, now=zone.now())
     except LiquidProblem as error:
         return None, [unfillable(error, "/template")]
     if not rendered.subject:

@@ -20,6 +20,7 @@ from app.email.models import (
     Attempt,
     Message,
 )
+from app.kit import zone
 from app.kit.db import db, is_id, utcnow
 from app.kit.errors import NotFound
 
@@ -94,9 +95,8 @@ def count_by_status() -> dict[str, int]:
 
 
 def count_sent_today(now: datetime | None = None) -> int:
-    """Messages that left since midnight, UTC."""
-    midnight = (now or utcnow()).replace(hour=0, minute=0, second=0, microsecond=0)
-    return _count(Message.status == SENT, Message.sent_at >= midnight)
+    """Messages that left since midnight in the installation's zone."""
+    return _count(Message.status == SENT, Message.sent_at >= zone.midnight(now))
 
 
 def count_waiting() -> int:
@@ -119,10 +119,11 @@ def oldest_waiting() -> datetime | None:
 
 
 def count_sent_by(now: datetime | None = None) -> dict[str, int]:
-    """Messages that left since midnight, UTC, by provider."""
-    midnight = (now or utcnow()).replace(hour=0, minute=0, second=0, microsecond=0)
+    """Messages that left since midnight in the installation's zone, by provider."""
     rows = db.session.execute(
-        select(Message.provider, func.count()).where(Message.sent_at >= midnight).group_by(Message.provider)
+        select(Message.provider, func.count())
+        .where(Message.sent_at >= zone.midnight(now))
+        .group_by(Message.provider)
     )
     return {row[0] or "": row[1] for row in rows}
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
@@ -84,11 +85,16 @@ class Compiled:
     html: liquid.Template
     text: liquid.Template
 
-    def render(self, values: Mapping[str, Any], *, strict: bool = True) -> Rendered:
+    def render(
+        self, values: Mapping[str, Any], *, strict: bool = True, now: datetime | None = None
+    ) -> Rendered:
         """The mail for these values (from `bind`). Raises LiquidProblem at the language's limits.
 
-        strict: refuse what a value does not have, instead of leaving it blank.
+        strict: refuse what a value does not have, instead of leaving it blank. now: aware, in the zone whose day
+        `{{ "today" | date: … }}` means; UTC's when not given.
         """
+        if now is not None:
+            values = {"now": now, **values}
         return Rendered(
             subject=one_line(self.subject.render(values, strict=strict)),
             html=self.html.render(values, strict=strict),
@@ -355,15 +361,17 @@ def unfillable(error: LiquidProblem, where: str) -> Problem:
     return problem(where, "render", "It cannot be filled in: “%(reason)s”", reason=error.message)
 
 
-def preview(source: Source, given: Mapping[str, Any] | None = None) -> Preview:
-    """Render with the given values, and samples where there are none."""
+def preview(
+    source: Source, given: Mapping[str, Any] | None = None, *, now: datetime | None = None
+) -> Preview:
+    """Render with the given values, and samples where there are none. now: as for Compiled.render."""
     problems = check(source)
     values, value_problems = bind(
         source.variables, {**samples(source.variables), **(given or {})}, "/variables"
     )
     problems += value_problems
     try:
-        rendered = compile_source(source).render(values, strict=False)
+        rendered = compile_source(source).render(values, strict=False, now=now)
     except (Faulty, LiquidProblem):
         rendered = None
     return Preview(rendered=rendered, problems=problems)

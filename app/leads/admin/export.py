@@ -10,6 +10,7 @@ from typing import Any
 
 from flask import Flask
 
+from app.kit import zone
 from app.kit.auth import Principal
 from app.leads.models import Lead
 from app.leads.queries import lists
@@ -69,8 +70,8 @@ def _cells(lead: Lead, stages: Mapping[str, tuple[str, str]]) -> list[Any]:
         lead.next_contact_on,
         lead.tag_names,
         lead.notes,
-        lead.created_at.isoformat(),
-        lead.updated_at.isoformat(),
+        zone.local(lead.created_at).isoformat(),
+        zone.local(lead.updated_at).isoformat(),
     )
     return ["" if value is None else harmless(str(value)) for value in values]
 

@@ -11,12 +11,12 @@ from flask_babel import lazy_gettext as _l
 from markupsafe import Markup
 from wtforms import DecimalField, SelectField, StringField, TextAreaField, validators
 
-from app.admin.cells import badge, when
-from app.admin.filters import IsNull, OwnOnly, day_start, parse_day
+from app.admin.cells import badge, exactly, when
+from app.admin.filters import IsNull, OwnOnly, parse_day
 from app.admin.listing import PAGE_SIZES
 from app.admin.menu import MenuEntry
 from app.admin.views import CommandInterface, CommandView, action, expose, may_read, may_write
-from app.kit import auth
+from app.kit import auth, zone
 from app.kit.db import utcnow
 from app.leads import commands
 from app.leads.admin import airtable, mails, words
@@ -57,8 +57,8 @@ def ago(moment: Any) -> Markup:
     if age > timedelta(days=RELATIVE_DAYS):
         return when(moment)
     words_ = format_timedelta(-max(age, timedelta(0)), add_direction=True)
-    return Markup('<time datetime="{}" title="{} UTC">{}</time>').format(
-        moment.isoformat(), moment.strftime("%Y-%m-%d %H:%M"), words_
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(
+        moment.isoformat(), exactly(moment), words_
     )
 
 
@@ -253,8 +253,8 @@ def filter_of_address() -> lists.LeadFilter:
         owner=int(owner) if owner.isascii() and owner.isdecimal() and len(owner) < 10 else None,
         sources=(source,) if source else (),
         q=text("q"),
-        created_from=day_start(start) if start else None,
-        created_to=day_start(end, after=1) if end and end.year < 9999 else None,
+        created_from=zone.day_start(start) if start else None,
+        created_to=zone.day_start(end, after=1) if end and end.year < 9999 else None,
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from app.kit import telemetry
+from app.kit import telemetry, zone
 from app.kit.db import db, utcnow
 from app.kit.errors import Permanent
 from app.kit.secrets import Undecryptable
@@ -191,7 +191,7 @@ def _plan(link: AirtableLink, lead: Lead, turn: Turn) -> Planned | None:
     if turn.direction == "in" or (not values and link.record_id is not None and link.tagged):
         _settle(link)  # "in": the table is only read; its records make leads, not the other way round
         return None
-    cells, problems = mapping.to_airtable(values, turn.pairs)
+    cells, problems = mapping.to_airtable(values, turn.pairs, zone=zone.current())
     if problems:
         refuse(link, "unwritable", problems[0].params.get("column", ""))
         return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, tzinfo
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -34,11 +34,13 @@ _NOTHING: Any = object()
 """The cell says nothing: a formula that failed."""
 
 
-def to_airtable(values: Mapping[str, Any], field_map: Iterable[Mapped]) -> tuple[Cells, list[Problem]]:
+def to_airtable(
+    values: Mapping[str, Any], field_map: Iterable[Mapped], *, zone: tzinfo = UTC
+) -> tuple[Cells, list[Problem]]:
     """The cells by column id for those of `values` that go out, and what cannot be written.
 
     values: a lead's plain values by field name (custom fields as ``custom.<key>``); a field that is absent is left
-    out, an empty one clears its cell (None).
+    out, an empty one clears its cell (None). zone: where the day of a moment is taken, for columns that hold days.
     """
     cells: Cells = {}
     problems: list[Problem] = []
@@ -46,7 +48,7 @@ def to_airtable(values: Mapping[str, Any], field_map: Iterable[Mapped]) -> tuple
         if not item.goes_out or item.field not in values:
             continue
         try:
-            cells[item.column] = _cell(values[item.field], item)
+            cells[item.column] = _cell(values[item.field], item, zone)
         except _Unreadable:
             problems.append(
                 problem(
@@ -92,7 +94,7 @@ def from_airtable(
 # --- out ----------------------------------------------------------------------------------------------------------------
 
 
-def _cell(value: Any, item: Mapped) -> Any:
+def _cell(value: Any, item: Mapped, zone: tzinfo) -> Any:
     if item.type in columns.FLAG_TYPES:
         return _flag(value)
     if value is None or value in ("", []):
@@ -105,7 +107,7 @@ def _cell(value: Any, item: Mapped) -> Any:
         text = _text(value)
         return item.options.get(text, text)
     if item.type in columns.DATE_TYPES:
-        return _moment(value).date().isoformat()
+        return _day(value, zone).isoformat()
     if item.type in columns.MOMENT_TYPES:
         return _moment(value).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     text = item.options.get(_text(value), _text(value))
@@ -137,13 +139,20 @@ def _decimal(value: Any) -> Decimal:
     return number
 
 
-def _moment(value: Any) -> datetime:
-    if isinstance(value, date) and not isinstance(value, datetime):
-        return datetime(value.year, value.month, value.day, tzinfo=UTC)
+def _moment(value: Any, zone: tzinfo = UTC) -> datetime:
+    """The moment in UTC; zone: whose clock it is that a value without offset tells."""
     try:
         found = value if isinstance(value, datetime) else datetime.fromisoformat(str(value).strip())
-        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+        return (found.replace(tzinfo=zone) if found.tzinfo is None else found).astimezone(UTC)
     except (ValueError, OverflowError) as error:  # in UTC a moment may lie before the year 1 or after 9999
+        raise _Unreadable from error
+
+
+def _day(value: Any, zone: tzinfo) -> date:
+    """The day of a value; of a moment, the day that it is in the zone."""
+    try:
+        return _moment(value, zone).astimezone(zone).date()
+    except OverflowError as error:
         raise _Unreadable from error
 
 

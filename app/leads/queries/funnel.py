@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import date, datetime
 from decimal import Decimal
 
-from sqlalchemy import case, func, select
+from sqlalchemy import func, select
 
+from app.kit import zone
 from app.kit.auth import Principal
-from app.kit.db import db, utcnow
+from app.kit.db import db
 from app.kit.errors import NotFound
 from app.leads.models import Lead, LeadEvent, Stage, Tag
 from app.leads.queries.cached import canonical
@@ -21,7 +22,6 @@ BOARD_CARDS = 50
 # Lines of a timeline on one page.
 TIMELINE_LINES = 100
 DAYS_SHOWN = 14
-_LAST_MOMENT = timedelta(days=1, microseconds=-1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,9 +111,8 @@ def board(filters: LeadFilter, by: Principal) -> list[Column]:
 
 
 def numbers(by: Principal, *, now: datetime | None = None) -> Numbers:
-    """The figures of the home page; days and months are UTC's."""
-    now = now or utcnow()
-    today = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    """The figures of the home page; days and months are those of the installation's zone."""
+    today = zone.today(now)
     kinds = dict(
         db.session.execute(
             select(Stage.kind, func.count())
@@ -124,13 +123,14 @@ def numbers(by: Principal, *, now: datetime | None = None) -> Numbers:
     )
     won, lost = kinds.get("won", 0), kinds.get("lost", 0)
     new = db.session.scalar(
-        select(func.count()).select_from(Lead).where(visible(by), Lead.created_at >= today)
+        select(func.count()).select_from(Lead).where(visible(by), Lead.created_at >= zone.day_start(today))
     )
+    month_start = zone.day_start(today.replace(day=1))
     month = db.session.scalar(
         select(func.count())
         .select_from(Lead)
         .join(Stage, Lead.stage_key == Stage.key)
-        .where(visible(by), Stage.kind == "won", Lead.stage_changed_at >= today.replace(day=1))
+        .where(visible(by), Stage.kind == "won", Lead.stage_changed_at >= month_start)
     )
     return Numbers(
         today=new or 0,
@@ -150,16 +150,15 @@ def per_stage(by: Principal) -> list[tuple[Stage, int]]:
     return [(stage, counts.get(stage.key, 0)) for stage in stages()]
 
 
-def per_day(by: Principal, *, days: int = DAYS_SHOWN, now: datetime | None = None) -> list[tuple[str, int]]:
-    """New leads of each of the last days (ISO date, count), empty days included."""
-    today = (now or utcnow()).astimezone(UTC).date()
-    first = today - timedelta(days=days - 1)
-    start = datetime(first.year, first.month, first.day, tzinfo=UTC)
-    starts = [start + timedelta(days=number) for number in range(days)]
-    # One conditional sum a day: SQL's date functions differ between the databases and in time zones.
-    sums = [
-        func.coalesce(func.sum(case((Lead.created_at.between(day, day + _LAST_MOMENT), 1), else_=0)), 0)
-        for day in starts
-    ]
-    counts = db.session.execute(select(*sums).where(visible(by), Lead.created_at >= start)).one()
-    return [(day.date().isoformat(), int(count)) for day, count in zip(starts, counts, strict=True)]
+def per_day(by: Principal, *, days: int = DAYS_SHOWN, now: datetime | None = None) -> list[tuple[date, int]]:
+    """New leads of each of the last days of the installation's zone, empty days included."""
+    shown = zone.last_days(days, now)
+    number = zone.day_number(Lead.created_at, shown)
+    counts = dict(
+        db.session.execute(
+            select(number, func.count())
+            .where(visible(by), Lead.created_at >= zone.day_start(shown[0]))
+            .group_by(number)
+        ).all()
+    )
+    return [(day, counts.get(number, 0)) for number, day in enumerate(shown)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, time
 from typing import Any
 
 from flask import current_app, g, redirect, request, url_for
@@ -17,7 +16,7 @@ from app.admin.forms import options
 from app.admin.menu import MenuEntry
 from app.admin.views import CommandInterface, CommandView, expose, may_write
 from app.contracts.problems import Problem
-from app.kit import auth
+from app.kit import auth, zone
 from app.webhooks import commands, matching, providers, queries
 from app.webhooks.admin import words
 from app.webhooks.models import DESCRIPTION_LENGTH, URL_LENGTH, Endpoint
@@ -203,8 +202,7 @@ class EndpointView(CommandView):
         if day is None:
             self.toast(gettext("Choose a day."), "danger")
             return back
-        since = datetime.combine(day, time.min, UTC)
-        count = self.run(lambda: commands.replay_failed(row.id, since))
+        count = self.run(lambda: commands.replay_failed(row.id, zone.day_start(day)))
         if count is not None:
             self.toast(
                 ngettext("%(num)s delivery is sent again.", "%(num)s deliveries are sent again.", count)

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from flask_babel import gettext, ngettext
 from flask_babel import lazy_gettext as _l
 
 from app.admin import home
+from app.kit import zone
 from app.kit.db import utcnow
 from app.whatsapp.queries import channels, flows
 from app.whatsapp.queries import conversations as queries
 
 CHART_DAYS = 14
-
-
-def _today() -> datetime:
-    return utcnow().replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def _messages() -> list[home.Series]:
@@ -58,7 +55,7 @@ def add_to_home(appbuilder: Any) -> None:
             key="conversations_today",
             label=_l("Conversations today"),
             icon="fa-comments",
-            value=lambda: queries.started_since(_today()),
+            value=lambda: queries.started_since(zone.midnight()),
             endpoint="ConversationView.list",
             permission="Conversations",
             position=50,
@@ -67,7 +64,7 @@ def add_to_home(appbuilder: Any) -> None:
             key="conversations_completed",
             label=_l("Completed today"),
             icon="fa-circle-check",
-            value=lambda: queries.completed_since(_today()),
+            value=lambda: queries.completed_since(zone.midnight()),
             endpoint="ConversationView.list",
             permission="Conversations",
             position=51,
@@ -113,7 +110,7 @@ def add_to_home(appbuilder: Any) -> None:
             key="talk_in_simulator",
             label=_l("Talk to it in the simulator"),
             hint=_l("A phone in the browser; no account is needed."),
-            done=lambda: queries.started_since(datetime.min.replace(tzinfo=_today().tzinfo)) > 0,
+            done=lambda: queries.started_since(datetime.min.replace(tzinfo=UTC)) > 0,
             endpoint="SimulatorView.index",
             permission="Simulator",
             position=20,

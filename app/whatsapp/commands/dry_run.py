@@ -10,7 +10,8 @@ from typing import Any, assert_never
 import orjson
 
 from app.contracts.problems import problem
-from app.kit.db import new_id, utcnow
+from app.kit import zone
+from app.kit.db import new_id
 from app.kit.errors import Conflict, Invalid, NotFound, Unavailable
 from app.kit.redis_client import RedisError, redis
 from app.whatsapp import engine
@@ -37,7 +38,7 @@ def start(document: Any, name: str) -> dict[str, Any]:
         "effects": [],
     }
     step = engine.start(
-        _flow(session), contact=CONTACT, variables={}, channel=CHANNEL, now=utcnow(), message={"text": ""}
+        _flow(session), contact=CONTACT, variables={}, channel=CHANNEL, now=zone.now(), message={"text": ""}
     )
     return _keep(_told(session, step))
 
@@ -53,7 +54,7 @@ def say(session_id: str, text: str, choice: str | None) -> dict[str, Any]:
     session["messages"].append({"from": "contact", "text": said, "choices": []})
     reply = engine.Reply(text=said, payload=choice, kind="button" if choice else "text")
     step = engine.advance(
-        _flow(session), session["state"], reply, contact=CONTACT, channel=CHANNEL, now=utcnow()
+        _flow(session), session["state"], reply, contact=CONTACT, channel=CHANNEL, now=zone.now()
     )
     return _keep(_told(session, step))
 

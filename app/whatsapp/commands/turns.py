@@ -21,6 +21,7 @@ from app.contracts.events import (
     LeadCaptured,
 )
 from app.contracts.problems import problem
+from app.kit import zone
 from app.kit.db import db, new_id
 from app.kit.errors import Conflict, NotFound
 from app.kit.outbox import publish
@@ -100,7 +101,7 @@ def begin(
         contact=_contact_root(contact),
         variables=variables,
         channel=_channel_root(conversation),
-        now=now,
+        now=zone.local(now),
         message={"text": said},
     )
     _apply(conversation, step, now)
@@ -156,7 +157,7 @@ def proceed(conversation: Conversation, reply: engine.Reply | engine.Timeout, no
         reply,
         contact=_contact_root(conversation.contact),
         channel=_channel_root(conversation),
-        now=now,
+        now=zone.local(now),
     )
     if step.state is not conversation.state:  # the very same: a stale timer, nothing happened
         _apply(conversation, step, now)

@@ -66,7 +66,8 @@ def start(
     """Begin a conversation.
 
     contact: name, phone, user_id (plain); variables: given beforehand, over the flow's defaults; message: the
-    one that started it, ``{"text": …}``; now: aware.
+    one that started it, ``{"text": …}``; now: aware, in the zone
+    whose today and tomorrow people mean.
     """
     given = {str(name): _plain(value) for name, value in variables.items()}
     state: dict[str, Any] = {

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime
 from typing import Any
 
 from sqlalchemy import and_, func, select
 from sqlalchemy.orm import selectinload
 
 from app.contracts.problems import problem
+from app.kit import zone
 from app.kit.auth import Principal
-from app.kit.db import db, is_id, utcnow
+from app.kit.db import db, is_id
 from app.kit.errors import Invalid, NotFound
 from app.whatsapp.models import (
     COMPLETED,
@@ -170,22 +171,20 @@ def failed_since(since: datetime) -> int:
     )
 
 
-def messages_per_day(days: int) -> tuple[list[str], list[int], list[int]]:
-    """(ISO dates, received, sent) of the last `days` days, UTC."""
-    today = utcnow().replace(hour=0, minute=0, second=0, microsecond=0)
-    first = today - timedelta(days=days - 1)
-    day = func.date(Message.created_at)
+def messages_per_day(days: int, *, now: datetime | None = None) -> tuple[list[date], list[int], list[int]]:
+    """(days, received, sent) of the last `days` days of the installation's zone."""
+    shown = zone.last_days(days, now)
+    day = zone.day_number(Message.created_at, shown)
     rows = db.session.execute(
         select(day, Message.direction, func.count())
-        .where(Message.created_at >= first)
+        .where(Message.created_at >= zone.day_start(shown[0]))
         .group_by(day, Message.direction)
     ).all()
-    found = {(str(date), direction): number for date, direction, number in rows}
-    labels = [(first + timedelta(days=offset)).date().isoformat() for offset in range(days)]
+    found = {(number, direction): count for number, direction, count in rows}
     return (
-        labels,
-        [found.get((label, "in"), 0) for label in labels],
-        [found.get((label, "out"), 0) for label in labels],
+        shown,
+        [found.get((number, "in"), 0) for number in range(days)],
+        [found.get((number, "out"), 0) for number in range(days)],
     )
 
 

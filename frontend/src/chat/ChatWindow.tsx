@@ -2,6 +2,7 @@
 import { Bot, Check, CheckCheck, CircleAlert, Clock3, SendHorizontal } from "lucide-react";
 import { useEffect, useLayoutEffect, useRef, useState, type FormEvent, type ReactNode } from "react";
 import { useLanguage } from "../i18n/react";
+import { timeZone } from "../shared/zone";
 import { rich } from "./rich";
 import "../shared/tokens.css";
 import "./chat.css";
@@ -121,7 +122,7 @@ function Stamp({ at, status, side }: { at?: string | null; status?: string | nul
   const time = at ? new Date(at) : null;
   return (
     <span className="ch-stamp">
-      {time && !Number.isNaN(time.getTime()) && <time dateTime={at!}>{time.toLocaleTimeString(locale, { hour: "2-digit", minute: "2-digit" })}</time>}
+      {time && !Number.isNaN(time.getTime()) && <time dateTime={at!}>{time.toLocaleTimeString(locale, { hour: "2-digit", minute: "2-digit", timeZone: timeZone() })}</time>}
       {side === "me" && status === "sending" && <Clock3 size={13} aria-label={t("chat.sending")} />}
       {side === "me" && status === "failed" && <CircleAlert size={13} aria-label={t("chat.failed")} />}
       {side === "me" && status === "sent" && <Check size={14} aria-label={t("chat.sent")} />}

@@ -1,4 +1,4 @@
-/** The frame: menu on phones, light and dark, notices, keys, times in the reader's own zone. */
+/** The frame: menu on phones, light and dark, notices, keys. */
 import { all, delegate, one } from "./dom";
 
 const FADES_AFTER_MS = 6_000;
@@ -9,7 +9,6 @@ export function startShell(): void {
   startTheme();
   startFlashes();
   startKeys();
-  localTimes(document);
   one("[data-focus]")?.focus();
 }
 
@@ -102,17 +101,4 @@ function startKeys(): void {
       }
     }
   });
-}
-
-/** Moments as the reader's clock says; the server wrote UTC. */
-export function localTimes(root: ParentNode): void {
-  const language = document.documentElement.lang || undefined;
-  const short = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "short" });
-  for (const element of all<HTMLTimeElement>("time[data-local]", root)) {
-    const moment = new Date(element.dateTime);
-    if (Number.isNaN(moment.getTime())) continue;
-    element.title = moment.toLocaleString(language, { dateStyle: "full", timeStyle: "long" });
-    element.textContent = short.format(moment);
-    element.removeAttribute("data-local");
-  }
 }

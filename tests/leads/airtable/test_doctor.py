@@ -17,7 +17,7 @@ from app.leads.providers.fake import LEADS_BASE, StandIn
 from app.leads.providers.fake.answers import no_model
 from tests.conftest import Doctor
 from tests.fakes.loopback import Answer, Received
-from tests.journeys.processes import free_port
+from tests.fakes.ports import free_port
 from tests.leads.airtable.conftest import TOKEN, AirtableServer, connection, pull
 
 WHERE = "/admin/airtable (Sales)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -48,6 +49,28 @@ def test_a_value_becomes_the_cell_its_column_takes(field: str, kind: str, value:
     cells, problems = mapping.to_airtable({field: value}, [pair(field, kind, options=options)])
     assert problems == []
     assert cells == {"fld1": cell}
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "value", "cell"),
+    [
+        ("America/Mexico_City", "created_at", "2026-03-02T01:30:00+00:00", "2026-03-01"),
+        ("Asia/Kolkata", "created_at", "2026-03-01T18:30:00+00:00", "2026-03-02"),
+        ("America/Mexico_City", "next_contact_on", "2026-03-02", "2026-03-02"),
+        ("Asia/Kolkata", "next_contact_on", "2026-03-02", "2026-03-02"),
+    ],
+)
+def test_a_column_for_days_takes_the_day_that_a_moment_is_in_the_zone(
+    name: str, field: str, value: str, cell: str
+) -> None:
+    cells, problems = mapping.to_airtable({field: value}, [pair(field, "date")], zone=ZoneInfo(name))
+    assert (cells, problems) == ({"fld1": cell}, [])
+
+
+def test_a_moment_whose_day_in_the_zone_is_beyond_the_last_is_told() -> None:
+    late = {"custom.day": "9999-12-31T23:00:00+00:00"}
+    cells, problems = mapping.to_airtable(late, [pair("custom.day", "date")], zone=ZoneInfo("Asia/Kolkata"))
+    assert (cells, [item.code for item in problems]) == ({}, ["unwritable"])
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -61,6 +62,27 @@ def test_leads_that_were_there_before_go_into_the_table(connect: Connect, table:
     assert published("airtable.synced")[-1] == {
         "connection_id": found.connection_id, "direction": "out", "lead_ids": [lead.id],
     }  # fmt: skip
+
+
+def test_a_column_for_days_shows_the_day_of_the_installations_zone(
+    app: Flask, connect: Connect, table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(app.config, "TIMEZONE", "America/Mexico_City")
+    lead = keep()
+    with transaction() as session:
+        session.get_one(Lead, lead.id).created_at = datetime(2026, 3, 2, 1, 30, tzinfo=UTC)
+    connection_id = connect(started=False)
+    with transaction():
+        row = connection(connection_id)
+        row.field_map = [
+            {**item, "field": "created_at", "direction": "out"}
+            if item["field"] == "next_contact_on"
+            else item
+            for item in row.field_map
+        ]
+        settings.start(connection_id)
+    push()
+    assert table.rows()[0]["next_contact_on"] == "2026-03-01"
 
 
 def test_a_change_is_written_once_and_only_what_changed(

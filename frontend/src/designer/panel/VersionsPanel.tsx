@@ -2,6 +2,7 @@ import { Eye, History, RotateCcw } from "lucide-react";
 import { useEffect, useState } from "react";
 import { useLanguage } from "../../i18n/react";
 import type { Api } from "../../shared/http";
+import { timeZone } from "../../shared/zone";
 import { allPages, type Version } from "../flow";
 
 /** What was published and when; any of it can be looked at, and taken back into the draft. */
@@ -44,5 +45,5 @@ export function VersionsPanel({ api, url, current, viewing, canRestore, onView, 
 
 export function when(value: string, locale: string): string {
   const date = new Date(value);
-  return Number.isNaN(date.getTime()) ? value : date.toLocaleString(locale, { dateStyle: "medium", timeStyle: "short" });
+  return Number.isNaN(date.getTime()) ? value : date.toLocaleString(locale, { dateStyle: "medium", timeStyle: "short", timeZone: timeZone() });
 }
