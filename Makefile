@@ -92,9 +92,11 @@ migration: dev-deps ## write the next migration: make migration service=leads m=
 # Words of libraries that people may see stand in a list: the extractor reads only our own files.
 CATALOGUES := app/admin/translations
 POT := $(VENV)/messages.pot
+# Errors whose sentence a person may meet (app/kit/errors.py); tests/admin/test_translations.py has the same list.
+REFUSALS := EmbudoError Forbidden NotFound PreconditionFailed PreconditionRequired TooLarge Unauthorized Unavailable
 EXTRACT := $(BIN)/pybabel -q extract -F $(CATALOGUES)/babel.cfg --no-location --sort-output
 translations: dev-deps ## collect the texts and merge them into the catalogues
-	@$(EXTRACT) -k lazy_gettext -k _l -k N_ -o $(POT) app
+	@$(EXTRACT) -k lazy_gettext -k _l -k N_ $(REFUSALS:%=-k %) -o $(POT) app
 	@$(EXTRACT) --no-default-keywords --omit-header -k problem:3 -k add:3 -o $(POT).problems app
 	@{ echo; cat $(POT).problems; \
 	awk '!/^#/ && NF { gsub(/"/, "\\\""); printf "\nmsgid \"%s\"\nmsgstr \"\"\n", $$0 }' $(CATALOGUES)/fab_messages.txt; } >> $(POT)

@@ -16,12 +16,12 @@ from wtforms import DateField, SelectField, SelectMultipleField, StringField
 from wtforms.validators import DataRequired, Length, Optional
 
 from app.admin.forms import options, place
-from app.admin.interface import CommandInterface, as_uuid
+from app.admin.interface import CommandInterface
 from app.admin.menu import MenuEntry
 from app.admin.views import PageView, expose, may_read, may_write
 from app.contracts.problems import problem
 from app.kit import auth, zone
-from app.kit.db import db, transaction, utcnow
+from app.kit.db import db, is_id, transaction, utcnow
 from app.kit.errors import EmbudoError, Invalid, NotFound
 
 SCOPE_GROUPS = {
@@ -126,7 +126,7 @@ class ApiKeyView(PageView):
     @may_write
     def revoke(self, key_id: str) -> Any:
         """Make a key useless."""
-        if as_uuid(key_id) is None:
+        if not is_id(key_id):
             raise NotFound("API key", key_id)
         with transaction():
             name = auth.revoke_key(key_id).name

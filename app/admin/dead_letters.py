@@ -9,12 +9,11 @@ from flask import abort, current_app, redirect, request, url_for
 from flask_babel import gettext, ngettext
 from flask_babel import lazy_gettext as _l
 
-from app.admin.interface import as_uuid
 from app.admin.menu import MenuEntry
 from app.admin.views import PageView, expose, may_read, may_write
 from app.contracts.events import LISTENERS
 from app.kit import dead_letters
-from app.kit.db import transaction
+from app.kit.db import as_id, transaction
 from app.kit.errors import Temporary
 
 SHOWN = 100
@@ -91,7 +90,7 @@ class DeadLetterView(PageView):
         return redirect(url_for(f"{self.endpoint}.of", service=service))
 
     def _do(self, service: str, what: Callable[[str, str, str], None], said: str) -> Any:
-        event, handler = as_uuid(request.args.get("event", "")), request.args.get("handler", "")
+        event, handler = as_id(request.args.get("event", "")), request.args.get("handler", "")
         try:
             if event is None or "\x00" in handler:
                 raise LookupError

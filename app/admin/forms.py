@@ -16,6 +16,7 @@ from wtforms.fields.core import UnboundField
 from app.admin.interface import SafeInterface
 from app.contracts.problems import Problem
 from app.kit.errors import EmbudoError
+from app.kit.rest.problems import sentences
 
 
 def values_of(form: Any, columns: Iterable[str], interface: SafeInterface) -> dict[str, Any]:
@@ -88,7 +89,7 @@ def place(error: EmbudoError, form: Any, interface: SafeInterface) -> list[str]:
         by_column[field.name] = field.name
         if interface.is_relation_many_to_one(field.name):
             by_column[interface.get_relation_fk(field.name).key] = field.name
-    left = [] if error.problems else [gettext(error.detail)]
+    left = [] if error.problems else sentences(error)
     for problem in error.problems:
         name = problem.where.strip("/").replace("/", ".").split(".")[0]
         if name in by_column:

@@ -6,7 +6,6 @@ Here a form's values reach the command as a plain dict, inside one transaction.
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import Any
@@ -17,7 +16,7 @@ from sqlalchemy.orm import selectinload
 from sqlalchemy.types import TypeDecorator
 
 from app.admin.filters import LeanFilters
-from app.kit.db import transaction
+from app.kit.db import as_id, transaction
 
 COUNT_LIMIT = 10_001
 """A list says "10,000+" beyond: counting a million rows at every page view costs more than it tells."""
@@ -95,7 +94,7 @@ class SafeInterface(SQLAInterface):  # type: ignore[misc]
         key = self.get_pk_name()
         if isinstance(key, str):
             if self.is_uuid(key):
-                id = as_uuid(id)  # noqa: A001
+                id = as_id(id)  # noqa: A001
             elif self.is_integer(key):
                 id = as_key(id)  # noqa: A001
             elif "\x00" in str(id):  # PostgreSQL refuses it in any text
@@ -163,11 +162,3 @@ def as_key(text: Any) -> int | None:
         return None
     key = int(digits)
     return key if key <= KEY_LIMIT else None
-
-
-def as_uuid(text: Any) -> str | None:
-    """The UUID in its usual spelling, or None when the text is none."""
-    try:
-        return str(uuid.UUID(str(text)))
-    except ValueError:
-        return None

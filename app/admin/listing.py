@@ -17,8 +17,9 @@ from flask_babel import format_date, gettext
 
 from app.admin import filters as narrow
 from app.admin.cells import label_of, shown
-from app.admin.interface import COUNT_LIMIT, as_uuid
+from app.admin.interface import COUNT_LIMIT
 from app.kit import zone
+from app.kit.db import as_id
 
 PAGE_SIZES = (25, 50, 100)
 """What a person may choose; anything else falls back to the view's own size, and 100 is the most."""
@@ -189,7 +190,7 @@ class Listing:
         value = self._text(f"f.{name}")
         if value and interface.is_uuid(name):
             # An id that is none matches nothing, as one that nobody has.
-            self._add(name, narrow.Equals, as_uuid(value) or "00000000-0000-0000-0000-000000000000")
+            self._add(name, narrow.Equals, as_id(value) or "00000000-0000-0000-0000-000000000000")
             self._chip(f"{label}: {value}", f"f.{name}")
         elif value and (interface.is_string(name) or interface.is_text(name)):
             self._add(name, narrow.Contains, value)

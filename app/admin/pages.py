@@ -36,9 +36,7 @@ def error_page(status: int, title: str, detail: str) -> Any:
     """The page for an error; a stranger without a session is led to the login instead of a 401."""
     if status == 401:
         return redirect(url_for("LoginView.login", next=request.full_path.rstrip("?")))
-    heading, sentence = SENTENCES.get(
-        status, OUR_FAULT if status >= 500 else (gettext(title), gettext(detail))
-    )
+    heading, sentence = SENTENCES.get(status, OUR_FAULT if status >= 500 else (gettext(title), detail))
     try:
         page = render_template(
             "admin/error.html", title=heading, sentence=sentence, status=status, request_id=request_id(),

@@ -22,12 +22,13 @@ from wtforms import SelectField, validators
 
 from app.admin.cells import Choices, badge, label_of, shown
 from app.admin.filters import IsNull, OwnOnly
-from app.admin.forms import changes_of, mend, options, place, say, values_of
+from app.admin.forms import changes_of, mend, options, place, values_of
 from app.admin.interface import CommandInterface
 from app.admin.listing import Listing
 from app.admin.menu import MenuEntry, may_open
 from app.kit.db import transaction
 from app.kit.errors import EmbudoError, Forbidden, NotFound
+from app.kit.rest.problems import sentences
 
 __all__ = ["CommandInterface", "CommandView", "IsNull", "MenuEntry", "OwnOnly", "PageView"]
 __all__ += ["action", "expose", "may_read", "may_write"]
@@ -90,7 +91,7 @@ class Screen:
         except (NotFound, Forbidden):
             raise
         except EmbudoError as error:
-            for sentence in [say(problem) for problem in error.problems] or [gettext(error.detail)]:
+            for sentence in sentences(error):
                 self.toast(sentence, "danger")
             return None
 
@@ -388,7 +389,7 @@ class CommandView(SafeView):
         except (NotFound, Forbidden):
             raise
         except EmbudoError as error:
-            for sentence in [say(problem) for problem in error.problems] or [gettext(error.detail)]:
+            for sentence in sentences(error):
                 self.toast(sentence, "danger")
         else:
             self.toast(gettext("Deleted."))

@@ -215,16 +215,6 @@ class LeadAssigned(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LeadMerged(Event):
-    """A duplicate was folded into lead_id."""
-
-    name: ClassVar[str] = "lead.merged"
-    service: ClassVar[str] = "leads"
-    lead_id: str
-    merged_id: str
-
-
-@dataclass(frozen=True, kw_only=True)
 class LeadDeleted(Event):
     """A lead is gone."""
 

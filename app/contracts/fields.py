@@ -32,7 +32,6 @@ MEANINGS: dict[str, tuple[str, Any]] = {
     "lead_id": ("the lead", "0193a3c4-0000-7000-8000-000000000001"),
     "lead_ids": ("the leads", ["0193a3c4-0000-7000-8000-000000000001"]),
     "lead_name": ("as typed", "Lucía Vega"),
-    "merged_id": ("the lead that is gone", "0193a3c4-0000-7000-8000-000000000002"),
     "message_id": ("the message", "0193a3c4-0000-7000-8000-0000000000d1"),
     "new_stage": ("key of the stage it is in", "qualified"),
     "note": ("what the flow says to whoever goes on", "wants a quote"),

@@ -37,3 +37,13 @@ class Problem:
 def problem(where: str, code: str, template: str, /, **params: Any) -> Problem:
     """Make a Problem; the template is a literal, so that the catalogue's extractor finds it."""
     return Problem(where, code, template, params)
+
+
+def escaped(name: str) -> str:
+    """A name as a step of a JSON pointer (RFC 6901 §3)."""
+    return name.replace("~", "~0").replace("/", "~1")
+
+
+def N_(text: str) -> str:  # noqa: N802  # gettext's customary name for "translate later"
+    """Mark a text for the translators; who shows it translates it."""
+    return text

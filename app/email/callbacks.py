@@ -161,7 +161,7 @@ def _setting(way: str, variable: str) -> str:
 def _body() -> bytes:
     g.embudo_api = True  # errors are problem+json, whatever the Accept header says
     if request.content_length is not None and request.content_length > BODY_BYTES:
-        raise TooLarge(f"A notice may have at most {BODY_BYTES:,} bytes.")
+        raise TooLarge("The body may have at most %(limit)s bytes.", limit=f"{BODY_BYTES:,}")
     request.max_content_length = BODY_BYTES
     return request.get_data(cache=False, parse_form_data=False)
 

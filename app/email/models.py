@@ -163,7 +163,11 @@ class Message(Base):  # type: ignore[misc, valid-type]
 
 
 class Attempt(Base):  # type: ignore[misc, valid-type]
-    """One try to send a message, for the message's page. outcome: a status, or ``retry`` when a person asked."""
+    """One try to send a message, for the message's page.
+
+    outcome: a status, or ``retry`` when a person asked. problems: why a mail could not be written, as
+    contracts.problems.Problem, for readers of any language; detail says the same in English.
+    """
 
     __tablename__ = "email_attempt"
 
@@ -174,6 +178,7 @@ class Attempt(Base):  # type: ignore[misc, valid-type]
     outcome: Mapped[str] = mapped_column(String(10))
     code: Mapped[str | None] = mapped_column(String(60))
     detail: Mapped[str | None] = mapped_column(String(500))
+    problems: Mapped[list[dict[str, Any]] | None] = mapped_column(Json)
 
 
 class Notice(Base):  # type: ignore[misc, valid-type]

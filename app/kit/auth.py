@@ -147,7 +147,11 @@ def needs(scope: str) -> Callable[[View], View]:
         def guarded(*args: Any, **kwargs: Any) -> Any:
             principal = current()
             if not principal.may(scope):
-                raise Forbidden(f"This needs the scope {scope}; “{principal.name}” does not have it.")
+                raise Forbidden(
+                    "This needs the scope %(scope)s; “%(name)s” does not have it.",
+                    scope=scope,
+                    name=principal.name,
+                )
             return view(*args, **kwargs)
 
         guarded.embudo_auth = scope  # type: ignore[attr-defined]

@@ -8,19 +8,18 @@ transaction that writes to two binds raises TwoBinds.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, TypeVar
+from datetime import UTC, datetime
+from typing import Annotated, Any
 from uuid import UUID
 
 import uuid_utils
 from flask import Flask, current_app
 from flask_sqlalchemy import SQLAlchemy
 from flask_sqlalchemy.session import Session as FlaskSession
-from sqlalchemy import JSON, DateTime, Dialect, Engine, MetaData, Table, Uuid, event, or_, select, tuple_
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import JSON, DateTime, Dialect, Engine, MetaData, Table, Uuid, event
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.orm import DeclarativeBase, ORMExecuteState, mapped_column
@@ -42,9 +41,6 @@ NAMING = {
 
 IDLE_SECONDS = 5.0
 """A connection that lay in the pool for longer is asked whether it still lives before anybody gets it."""
-
-DELETE_BATCH = 1000
-"""Rows that are forgotten by one statement."""
 
 SQLITE_BUSY_MS = 15_000
 """How long a SQLite writer waits for another before it gives up, milliseconds."""
@@ -94,6 +90,25 @@ def utcnow() -> datetime:
 def new_id() -> str:
     """A UUIDv7 as text: unique, and ordered by the time it was made (RFC 9562)."""
     return str(uuid_utils.uuid7())
+
+
+def as_id(text: object) -> str | None:
+    """The id as the database writes it; None for what can be no id: PostgreSQL refuses to compare others.
+
+    Capitals and missing dashes are forgiven.
+    """
+    if not isinstance(text, str):
+        return None
+    try:
+        found = UUID(text)
+    except ValueError:
+        return None
+    return str(found) if text.lower() in (str(found), found.hex) else None
+
+
+def is_id(text: object) -> bool:
+    """Whether this can be one of our ids at all."""
+    return as_id(text) is not None
 
 
 def first_id_at(moment: datetime) -> str:
@@ -313,76 +328,3 @@ def _guard_execute(state: ORMExecuteState) -> None:
 @event.listens_for(Session, "after_rollback")
 def _forget_binds(session: Any) -> None:
     session.info.pop("written_bind", None)
-
-
-def insert_once(table: Any, values: Mapping[str, Any], index_elements: Sequence[str]) -> bool:
-    """INSERT … ON CONFLICT DO NOTHING; False when such a row was there already.
-
-    table: a Table or a mapped class. index_elements: columns of the unique index that decides.
-    """
-    table = getattr(table, "__table__", table)
-    session = db.session()
-    dialect = session.get_bind(clause=table).dialect.name
-    insert = (postgresql if dialect == "postgresql" else sqlite).insert(table).values(**values)
-    # SQLAlchemy drops an INSERT's row count unless asked; it would then be -1, which is true, on PostgreSQL.
-    result: Any = session.execute(
-        insert.on_conflict_do_nothing(index_elements=list(index_elements)),
-        execution_options={"preserve_rowcount": True},
-    )
-    return bool(result.rowcount == 1)
-
-
-def insert_many_once(
-    table: Any, rows: Sequence[Mapping[str, Any]], index_elements: Sequence[str]
-) -> set[tuple[Any, ...]]:
-    """The same for many rows by one statement; the keys, values of `index_elements`, of those that were not there.
-
-    rows: all with the same columns, and no two with the same key.
-    """
-    if not rows:
-        return set()
-    table = getattr(table, "__table__", table)
-    session = db.session()
-    dialect = session.get_bind(clause=table).dialect.name
-    insert = (postgresql if dialect == "postgresql" else sqlite).insert(table)
-    key = [table.c[name] for name in index_elements]
-    found = session.execute(
-        insert.on_conflict_do_nothing(index_elements=list(index_elements)).returning(*key), list(rows)
-    )
-    return {tuple(row) for row in found}
-
-
-def delete_some(table: Any, *where: Any, order_by: Any) -> int:
-    """Delete the first DELETE_BATCH rows of a mapped class, inside the running transaction; how many they were.
-
-    All at once may take longer than a statement may, and is then never done. order_by: a column whose index finds them.
-    """
-    key = tuple(table.__table__.primary_key)
-    some = select(*key).where(*where).order_by(order_by).limit(DELETE_BATCH)
-    done: Any = db.session.execute(table.__table__.delete().where(tuple_(*key).in_(some)))
-    return int(done.rowcount)
-
-
-Row = TypeVar("Row")
-
-
-def claim(model: type[Row], *where: Any, order_by: Sequence[Any], limit: int, lease: timedelta) -> list[Row]:
-    """Take rows for yourself until `lease` is over; what another has claimed is left to them.
-
-    model needs a column `claimed_until`. Call inside transaction(), work after it, record in another. On
-    PostgreSQL workers skip each other's rows; on SQLite the write lock makes them take turns.
-    """
-    now = utcnow()
-    claimed_until = model.claimed_until  # type: ignore[attr-defined]
-    rows = db.session.scalars(
-        select(model)
-        .where(*where, or_(claimed_until.is_(None), claimed_until < now))
-        .order_by(*order_by)
-        .limit(limit)
-        .with_for_update(
-            skip_locked=True, key_share=True
-        )  # whoever adds a row that refers to this one need not wait
-    ).all()
-    for row in rows:
-        row.claimed_until = now + lease  # type: ignore[attr-defined]
-    return list(rows)

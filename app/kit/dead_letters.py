@@ -16,7 +16,7 @@ from flask import current_app
 from sqlalchemy import ColumnElement, and_, func, or_, select
 
 from app.kit import db, jobs, outbox, telemetry
-from app.kit.inbox import HANDLER_ATTEMPTS, pause, receive, received
+from app.kit.inbox import HANDLER_ATTEMPTS, receive, received, retry_wait
 
 RETRY_BATCH = 50
 """Letters that are due again and taken at a time."""
@@ -77,7 +77,7 @@ def retry_due(service: str, deadline: float) -> None:
 def _is_due(inbox: Any) -> ColumnElement[bool]:
     now = db.utcnow()
     waited = (
-        and_(inbox.attempts == attempts, inbox.handled_at <= now - timedelta(seconds=pause(attempts)))
+        and_(inbox.attempts == attempts, inbox.handled_at <= now - timedelta(seconds=retry_wait(attempts)))
         for attempts in range(HANDLER_ATTEMPTS)
     )
     return and_(inbox.state == "failing", or_(*waited))

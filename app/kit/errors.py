@@ -8,21 +8,24 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import islice
 
-from app.contracts.problems import MOST_SHOWN, Problem
+from app.contracts.problems import MOST_SHOWN, N_, Problem
 
 
 class EmbudoError(Exception):
     """A refusal with an HTTP status and a sentence for the person who asked.
 
+    template, params: as a Problem's; without a sentence of its own, the problems tell. detail: all of it in English.
     problems: the first MOST_SHOWN are kept, so that a body full of mistakes is not answered with ten times its size.
     """
 
     status = 500
     title = "Internal error"
 
-    def __init__(self, detail: str = "", *, problems: Iterable[Problem] = ()) -> None:
+    def __init__(self, template: str = "", /, *, problems: Iterable[Problem] = (), **params: object) -> None:
+        self.template, self.params = template, params
         self.problems = list(islice(problems, MOST_SHOWN))
-        self.detail = detail or "; ".join(p.message for p in self.problems)
+        own = template % params if params else template
+        self.detail = own or "; ".join(p.message for p in self.problems)
         super().__init__(self.detail)
 
 
@@ -48,13 +51,16 @@ class Forbidden(EmbudoError):
 
 
 class NotFound(EmbudoError):
-    """There is no such thing, or the asker may not know of it."""
+    """There is no such thing, or the asker may not know of it. what: a noun; it is translated, too."""
 
     status = 404
     title = "Not found"
 
     def __init__(self, what: str, id_: object = "") -> None:
-        super().__init__(f"There is no {what} {id_}".strip() + ".")
+        if id_ == "":
+            super().__init__(N_("There is no %(what)s."), what=what)
+        else:
+            super().__init__(N_("There is no %(what)s %(id)s."), what=what, id=id_)
 
 
 class Conflict(EmbudoError):
@@ -111,9 +117,11 @@ class TooMany(EmbudoError):
     status = 429
     title = "Too many requests"
 
-    def __init__(self, retry_after: float, detail: str = "") -> None:
+    def __init__(self, retry_after: float) -> None:
         self.retry_after = retry_after
-        super().__init__(detail or f"Too many requests; try again in {max(1, round(retry_after))} s.")
+        super().__init__(
+            N_("Too many requests; try again in %(seconds)s s."), seconds=max(1, round(retry_after))
+        )
 
 
 class Unavailable(EmbudoError):

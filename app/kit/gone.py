@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import String, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.kit import db, inbox, outbox
+from app.kit import db, inbox, outbox, rows
 
 KEEP = timedelta(days=outbox.KEEP_DAYS)
 """How long it is remembered what is gone: longer than anything said before can be on its way."""
@@ -45,7 +45,7 @@ def note(service: str, subject: str) -> None:
     table, at = _tables[service], inbox.received().at
     _lock(table, subject, "pg_advisory_xact_lock")
     values = {"subject": subject, "at": at, "noted_at": db.utcnow()}
-    if not db.insert_once(table, values, ["subject"]):
+    if not rows.insert_once(table, values, ["subject"]):
         row: Any = db.db.session.get(table, subject, populate_existing=True)
         row.at, row.noted_at = max(row.at, at), values["noted_at"]
 
@@ -65,7 +65,7 @@ def purge(service: str) -> bool:
     table = _tables[service]
     with db.transaction():
         old = table.noted_at < db.utcnow() - KEEP
-        return db.delete_some(table, old, order_by=table.noted_at) == db.DELETE_BATCH
+        return rows.delete_some(table, old, order_by=table.noted_at) == rows.DELETE_BATCH
 
 
 def _lock(table: Any, subject: str, function: str) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from flask import current_app
 
 from app.contracts.events import Event, parse
-from app.kit import db, outbox, telemetry
+from app.kit import db, outbox, rows, telemetry
 
 HANDLER_ATTEMPTS = 8
 """After so many failures an event is a dead letter of that listener: shown, replayable, blocking nobody."""
@@ -120,7 +120,7 @@ def _run_together(service: str, errands: dict[tuple[str, str], _Errand]) -> list
     """Have all handlers work in one transaction; gives the letters that have been here before. Raises _Failed."""
     _, inbox = outbox.tables_of(service)
     with db.transaction() as session:
-        fresh = db.insert_many_once(inbox, [errand.row() for errand in errands.values()], KEY)
+        fresh = rows.insert_many_once(inbox, [errand.row() for errand in errands.values()], KEY)
         for key, errand in errands.items():
             if key in fresh:
                 try:
@@ -148,7 +148,7 @@ def receive(service: str, letter: dict[str, Any]) -> float | None:
         return None
     try:
         with db.transaction() as session:
-            if not db.insert_once(inbox, errand.row(), KEY):
+            if not rows.insert_once(inbox, errand.row(), KEY):
                 row = session.get(inbox, errand.key, with_for_update=True)
                 if row is None or row.state != "failing":
                     return None
@@ -190,7 +190,7 @@ def _read(service: str, letter: dict[str, Any]) -> _Errand | None:
 def _note_failure(inbox: Any, handler_name: str, letter: dict[str, Any], error: Exception) -> float | None:
     key = {"event_id": letter["id"], "handler": handler_name}
     with db.transaction() as session:
-        db.insert_once(
+        rows.insert_once(
             inbox,
             {
                 **key,
@@ -209,9 +209,9 @@ def _note_failure(inbox: Any, handler_name: str, letter: dict[str, Any], error: 
         if row.attempts >= HANDLER_ATTEMPTS:
             row.state = "dead"
             return None
-        return pause(row.attempts)
+        return retry_wait(row.attempts)
 
 
-def pause(attempts: int) -> float:
+def retry_wait(attempts: int) -> float:
     """Seconds between failure number `attempts` and the next try; 0 when there was none."""
     return float(min(600, 2**attempts)) if attempts else 0.0

@@ -19,7 +19,7 @@ from sqlalchemy import Index, String, Text, func, insert, select, text, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.contracts.events import EVENTS, LISTENERS, Event
-from app.kit import db, interest, jobs
+from app.kit import db, interest, jobs, rows
 from app.kit.context import request_id
 from app.kit.errors import Temporary
 from app.kit.redis_client import RedisError
@@ -285,13 +285,13 @@ def purge(service: str) -> bool:
     outbox, inbox = _outboxes[service], _inboxes[service]
     with db.transaction():
         # Who was delivered before the limit was made before it: ids have an index, delivered_at has none.
-        sent = db.delete_some(
+        sent = rows.delete_some(
             outbox, outbox.id < db.first_id_at(limit), outbox.delivered_at < limit, order_by=outbox.id
         )
-        heard = db.delete_some(
+        heard = rows.delete_some(
             inbox, inbox.state == "done", inbox.handled_at < limit, order_by=inbox.handled_at
         )
-    return max(sent, heard) == db.DELETE_BATCH
+    return max(sent, heard) == rows.DELETE_BATCH
 
 
 def hurry(service: str) -> None:

@@ -8,7 +8,6 @@ died.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import fcntl
 import hashlib
 import importlib.util
@@ -20,10 +19,13 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from redis import Redis
 from redis.exceptions import RedisError
+
+from app.kit.ending import end_with_parent
 
 SOCKET_PATH_BYTES = 103
 """Longest path of a unix socket everywhere (sockaddr_un.sun_path less its end: 107 on Linux, 103 on macOS)."""
@@ -36,9 +38,6 @@ STOP_SECONDS = 10.0
 
 LOCK = "redis.lock"
 """File below the instance directory that the living server holds locked; contains its process id."""
-
-PR_SET_PDEATHSIG = 1
-"""prctl(2): have the kernel signal us when our parent dies."""
 
 
 class NoRedis(RuntimeError):
@@ -180,7 +179,7 @@ def _start(binary: str, instance_dir: Path, socket: Path, lock: int) -> RedisSer
             stderr=output,
             pass_fds=(lock,),
             process_group=0,  # a terminal's Ctrl-C must not stop it before those who use it
-            preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 (no threads here)
+            preexec_fn=partial(end_with_parent, os.getpid(), signal.SIGTERM),  # noqa: PLW1509 (no threads here)
         )
     os.ftruncate(lock, 0)
     os.pwrite(lock, str(process.pid).encode(), 0)
@@ -207,10 +206,6 @@ def _answering(url: str) -> int | None:
         return None
     finally:
         client.close()
-
-
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _exists(pid: int) -> bool:

@@ -80,7 +80,9 @@ def call(
     base = current_app.config["SERVICE_URLS"].get(service, "").rstrip("/")
     if not base:
         raise Unavailable(
-            f"{service.upper()}_URL is missing: the service {service} runs elsewhere, say where."
+            "%(variable)s is missing: the service %(service)s runs elsewhere, say where.",
+            variable=f"{service.upper()}_URL",
+            service=service,
         )
     while True:
         attempts -= 1
@@ -159,10 +161,11 @@ def _neighbour() -> Principal | None:
         )
     off = time.time() - int(now)
     if abs(off) > VALID_SECONDS:
-        raise Unauthorized(
+        told = (
             f"This call was signed {abs(off):.0f} s {'ago' if off > 0 else 'ahead'}; more than {VALID_SECONDS} s are "
             "not accepted. Is it a repeat, or do the clocks of the two machines differ (NTP)?"
         )
+        raise Unauthorized(told)
     if not served_here(asked):
         raise Unauthorized(f"This call was signed for the service “{asked}”, which is not served here.")
     if request.method not in SAFE and not _first_time(nonce):

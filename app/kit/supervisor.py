@@ -10,7 +10,6 @@ the children (Linux; elsewhere they have to be ended by hand after a kill -9).
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import select
 import signal
@@ -21,6 +20,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NoReturn, TextIO
 
+from app.kit.ending import end_with_parent
 from app.kit.redis_server import NoRedis, RedisServer
 
 STOP_SECONDS = 20.0
@@ -34,9 +34,6 @@ STEADY_SECONDS = 60.0
 
 PULSE_SECONDS = 0.25
 """Longest time between two looks at what is due (restarts, readiness, Redis)."""
-
-PR_SET_PDEATHSIG = 1
-"""prctl(2): have the kernel signal us when our parent dies."""
 
 COLOURS = (36, 35, 32, 33, 34)
 """ANSI foreground colours, one per child in turn."""
@@ -240,10 +237,7 @@ def _become(program: Program, parent: int, output: int) -> NoReturn:
             signal.signal(number, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         os.setpgid(0, 0)  # a terminal's Ctrl-C is for the parent, which tells us in its order
-        if sys.platform == "linux":
-            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-            if os.getppid() != parent:
-                os._exit(0)
+        end_with_parent(parent, signal.SIGTERM)
         nothing = os.open(os.devnull, os.O_RDONLY)
         for target, source in ((0, nothing), (1, output), (2, output)):
             os.dup2(source, target)

@@ -7,7 +7,6 @@ parent. What was being done is in the database, with a lease or a mark, and goes
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import os
 import signal
@@ -25,6 +24,7 @@ from rq.serializers import JSONSerializer
 from rq.timeouts import JobTimeoutException, UnixSignalDeathPenalty
 
 from app.kit import db, dead_letters, jobs, metrics, telemetry
+from app.kit.ending import end_with_parent
 from app.kit.redis_client import connect
 
 WORKER_TTL = 60
@@ -32,9 +32,6 @@ WORKER_TTL = 60
 
 STOP_SECONDS = 20
 """How long a child may finish its job after SIGTERM: less than the 30 s a platform gives before SIGKILL."""
-
-PR_SET_PDEATHSIG = 1
-"""prctl(2): have the kernel signal us when our parent dies."""
 
 ENDS = (signal.SIGTERM, signal.SIGINT)
 """The signals at which a worker ends."""
@@ -201,10 +198,7 @@ def _start(app: Flask, part: _Part) -> int:
         return pid
     status = 1
     try:
-        if sys.platform == "linux":
-            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-            if os.getppid() != parent:
-                os._exit(0)
+        end_with_parent(parent, signal.SIGKILL)
         # Until the work below says otherwise, SIGTERM just ends us: what the parent does at it is not for us.
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         # The parent tells us; a terminal's Ctrl-C reaches everybody.

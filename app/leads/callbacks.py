@@ -56,7 +56,7 @@ def _as_api() -> None:
 def notify(connection_id: str) -> Response:
     """Note that a table has changed."""
     if (request.content_length or 0) > PING_BYTES:
-        raise TooLarge(f"A ping may have at most {PING_BYTES:,} bytes.")
+        raise TooLarge("The body may have at most %(limit)s bytes.", limit=f"{PING_BYTES:,}")
     request.max_content_length = PING_BYTES
     body = request.get_data()
     row = db.session.get(AirtableConnection, canonical(connection_id))

@@ -14,7 +14,8 @@ from typing import Any
 from sqlalchemy import func, select
 
 from app.kit.auth import SYSTEM
-from app.kit.db import db, insert_once, transaction, utcnow
+from app.kit.db import db, transaction, utcnow
+from app.kit.rows import insert_once
 from app.leads.commands import add_note, create_lead, move_lead
 from app.leads.commands import airtable_settings as settings
 from app.leads.jobs.calls import plain_columns

@@ -104,15 +104,6 @@ def fold(text: str) -> str:
     return " ".join("".join(ch for ch in plain if not unicodedata.combining(ch)).split())
 
 
-def same_person(
-    *, phone: str | None, email: str | None, other_phone: str | None, other_email: str | None
-) -> bool:
-    """Whether two people known by E.164 phone and normalised e-mail are one: either of the two is enough."""
-    if phone and other_phone and match_key(phone) == match_key(other_phone):
-        return True
-    return bool(email and other_email and email_key(email) == email_key(other_email))
-
-
 def search_text(*parts: str | None) -> str:
     """One folded line in which the list's search looks; a phone is there with and without its plus sign."""
     return " ".join(filter(None, (fold(part) for part in parts if part)))

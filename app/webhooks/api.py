@@ -10,8 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from app.contracts.problems import Problem
 from app.kit.auth import current, needs
-from app.kit.db import transaction
-from app.kit.errors import PreconditionRequired
+from app.kit.db import is_id, transaction
 from app.kit.rest import (
     Body,
     Moment,
@@ -24,7 +23,7 @@ from app.kit.rest import (
     encode_cursor,
     endpoint,
     etag_of,
-    if_match,
+    version_to_match,
 )
 from app.kit.rest.endpoint import to_response
 from app.kit.rest.openapi import ProblemDocument
@@ -35,7 +34,6 @@ bp = api_blueprint("webhooks")
 
 TAGS = ("webhooks",)
 CHANGED = {412: ProblemDocument, 428: ProblemDocument}
-NO_VERSION = -1  # an If-Match that we never gave out matches nothing
 EXAMPLE = {"url": "https://example.com/hook", "events": ["lead.*", "email.failed"]}
 
 
@@ -232,7 +230,7 @@ def show(endpoint_id: str) -> Response:
 )
 def change(endpoint_id: str, body: EndpointChange, asked: list[Problem]) -> Response:
     """What is left out stays. Switching off lets what waits fail; it can be replayed. Needs If-Match."""
-    version = _version(required=True)
+    version = version_to_match()
     values = body.model_dump(exclude_unset=True)
     with transaction():
         return _shown(commands.change_endpoint(endpoint_id, values, version=version, problems=asked))
@@ -244,7 +242,7 @@ def change(endpoint_id: str, body: EndpointChange, asked: list[Problem]) -> Resp
 def remove(endpoint_id: str) -> Response:
     """With its log. If-Match is optional."""
     with transaction():
-        commands.delete_endpoint(endpoint_id, version=_version(required=False))
+        commands.delete_endpoint(endpoint_id, version=version_to_match(required=False))
     return Response(status=204)
 
 
@@ -334,18 +332,9 @@ def _position(cursor: str | None) -> str | None:
     values = decode_cursor(cursor, 1)
     if values is None:
         return None
-    if not (isinstance(values[0], str) and queries.is_id(values[0])):
+    if not is_id(values[0]):
         raise bad_cursor()
     return values[0]
-
-
-def _version(*, required: bool) -> int | None:
-    given = if_match()
-    if given is None and required:
-        raise PreconditionRequired("Send If-Match with the ETag you last saw, so that no change is lost.")
-    if given is None or given == "*":
-        return None
-    return int(given) if given.isascii() and given.isdigit() and len(given) < 10 else NO_VERSION
 
 
 def _shown(row: Endpoint) -> Response:

@@ -35,7 +35,6 @@ FAILED = "failed"  # will not be sent again by itself
 STATUSES = (PENDING, DELIVERED, FAILED)
 
 BY_HAND, GONE, FAILING = "by_hand", "gone", "failing"
-DISABLED_REASONS = (BY_HAND, GONE, FAILING)
 """Why an endpoint is off: a person said so; it answered 410; it failed for days."""
 
 _PENDING_ROWS = text("status = 'pending'")

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 from sqlalchemy import Select, exists, func, or_, select
 from sqlalchemy.orm import joinedload
 
 from app.kit import zone
-from app.kit.db import db, utcnow
+from app.kit.db import db, is_id, utcnow
 from app.kit.errors import NotFound
 from app.webhooks import matching
 from app.webhooks.models import (
@@ -26,14 +25,6 @@ from app.webhooks.models import (
 
 ENDPOINT_LIMIT = 1000
 """More endpoints than anybody has; a list of them is read at once."""
-
-
-def is_id(text: str) -> bool:
-    """Whether the text can be one of our ids at all; PostgreSQL refuses to compare others."""
-    try:
-        return str(UUID(text)) == text.lower()
-    except ValueError:
-        return False
 
 
 def get_endpoint(endpoint_id: str) -> Endpoint:

@@ -125,7 +125,7 @@ def shake_hands() -> Response:
 def _receive() -> Response:
     provider = _provider()
     if request.content_length is not None and request.content_length > BODY_BYTES:
-        raise TooLarge(f"A webhook may have at most {BODY_BYTES:,} bytes.")
+        raise TooLarge("The body may have at most %(limit)s bytes.", limit=f"{BODY_BYTES:,}")
     request.max_content_length = BODY_BYTES
     body = request.get_data(cache=True, parse_form_data=False)
     headers = {name.lower(): value for name, value in request.headers.items()}

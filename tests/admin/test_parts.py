@@ -16,7 +16,6 @@ from app.admin.cells import badge, shown
 from app.admin.filters import parse_day, parse_number
 from app.admin.headers import framed
 from app.admin.home import age
-from app.admin.interface import as_uuid
 
 
 @pytest.fixture
@@ -79,8 +78,6 @@ def test_values_from_the_address_are_understood_or_dropped() -> None:
     assert str(parse_day("2026-02-03")) == "2026-02-03" and parse_day("03/02/2026") is None
     assert str(parse_number("1,5")) == "1.5"
     assert [parse_number(text) for text in ("NaN", "Infinity", "1e99", "x", "")] == [None] * 5
-    assert as_uuid("018F0000-0000-7000-8000-000000000000") == "018f0000-0000-7000-8000-000000000000"
-    assert as_uuid("none") is None
 
 
 def test_an_age_is_told_in_one_unit() -> None:

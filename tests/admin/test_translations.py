@@ -18,7 +18,13 @@ from app.admin.language import compile_catalogues
 
 APP = Path(__file__).resolve().parents[2] / "app"
 TRANSLATIONS = APP / "admin" / "translations"
-KEYWORDS = {**DEFAULT_KEYWORDS, "_l": None, "lazy_gettext": None, "N_": None}
+REFUSALS = (
+    "EmbudoError", "Forbidden", "NotFound", "PreconditionFailed", "PreconditionRequired", "TooLarge", "Unauthorized",
+    "Unavailable",
+)  # fmt: skip
+"""Errors whose sentence a person may meet."""
+
+KEYWORDS = {**DEFAULT_KEYWORDS, "_l": None, "lazy_gettext": None, "N_": None, **dict.fromkeys(REFUSALS)}
 PROBLEMS = {"problem": (3,), "add": (3,)}
 """Apart from the others: the extractor does not look inside the call of a keyword, and `home.add(…)` is none."""
 

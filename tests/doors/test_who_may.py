@@ -73,10 +73,10 @@ def test_a_key_is_remembered_no_longer_than_it_is_valid(
     monkeypatch.setattr(auth, "KEY_CACHE_SECONDS", 3600.0)
     key = api()
     with db.own_context(), db.transaction() as session:
-        session.execute(update(auth.ApiKey).values(expires_at=db.utcnow() + timedelta(seconds=5)))
+        session.execute(update(auth.ApiKey).values(expires_at=db.utcnow() + timedelta(seconds=60)))
     assert key.get("/leads").status_code == 200
     ((until, _),) = auth._seen.values()
-    assert until <= time.monotonic() + 5
+    assert until <= time.monotonic() + 60
 
 
 def test_revoking_a_key_takes_effect_with_the_next_request(app: Flask, api: Callable[..., Any]) -> None:

@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from sqlalchemy import update
 
+from app.contracts.problems import problem
 from app.email import commands, queries
-from app.email.models import Message, Template
+from app.email.models import Attempt, Message, Template
 from app.email.providers import Result
 from app.email.providers.feedback import Told
 from app.email.providers.ways import WAYS
@@ -212,6 +214,21 @@ def test_an_error_is_told_in_plain_words(admin: FlaskClient, queue: Queue, app: 
     assert "5.1.1 no such user" in page
 
 
+def test_why_a_mail_could_not_be_written_is_told_in_the_reader_s_language(admin: FlaskClient) -> None:
+    order = commands.Order(to="ann@example.com", template="nothing", by="test")
+    wrong = problem("/template", "unknown_template", "There is no template “%(key)s”.", key="nothing")
+    with db.transaction():
+        mail = commands.note_unsendable(order, [wrong])
+    spanish = "No se pudo escribir: No hay ninguna plantilla «nothing»."
+    page = f"/admin/outbox/show/{mail.id}"
+    shown = admin.get(page, headers={"Accept-Language": "es"}).text
+    assert shown.count(spanish) == 2, "above, and in the story"
+
+    with db.transaction():  # as releases before this one kept it
+        db.db.session.execute(update(Attempt).values(problems=None))
+    assert "There is no template “nothing”." in admin.get(page, headers={"Accept-Language": "es"}).text
+
+
 @pytest.mark.parametrize(
     ("role", "outbox", "templates", "writing"),
     [("manager", 200, 200, 200), ("seller", None, 200, None), ("viewer", 200, 200, None)],
@@ -366,7 +383,11 @@ def test_a_provider_is_tried_with_a_mail_and_says_what_is_wrong(
     assert "Nothing answers at the mail server's address." in unescape(provider_page(admin))
 
     post(admin, path, page, {"to": "nobody"})
+    provider_page(admin)  # which tells of what went before, once
     post(admin, "/admin/mail-providers/try/sendgrid", page, {"to": "me@example.com"})
+    told = unescape(provider_page(admin))
+    assert "SendGrid: What it needs is not set yet; fill in its settings." in told
+    assert "SENDGRID_API_KEY is missing" not in told
     assert mail_server.recipients() == ["me@example.com"]
 
 

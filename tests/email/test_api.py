@@ -86,6 +86,7 @@ def test_all_faults_of_a_request_are_told_at_once_and_nothing_is_stored(
             "subject": "Hi",
             "lead_id": 7,
             "cc": "x@example.com",
+            "b/c~c": 1,
         },
     )
 
@@ -98,6 +99,7 @@ def test_all_faults_of_a_request_are_told_at_once_and_nothing_is_stored(
         ("/subject", "not_with_template"),
         ("/lead_id", "wrong_type"),
         ("/cc", "unknown_field"),
+        ("/b~1c~0c", "unknown_field"),
     }
     assert queries.list_messages() == []
 
@@ -109,6 +111,26 @@ def test_a_wrong_address_is_told_in_the_reader_s_language(api: Callable[..., Any
     ):
         (found,) = api().post(path, json=body, headers={"Accept-Language": "es"}).json["errors"]
         assert found["message"] == "No es una dirección a la que se pueda enviar correo."
+
+
+def test_a_field_of_the_wrong_type_is_told_in_the_reader_s_language(api: Callable[..., Any]) -> None:
+    body = {"to": "ana@example.com", "subject": 7, "variables": "x"}
+    answer = api().post("/email", json=body, headers={"Accept-Language": "es"})
+    told_in_spanish = {found["message"] for found in answer.json["errors"]}
+    assert told_in_spanish >= {"«subject» debe ser un texto.", "«variables» debe ser un objeto."}
+
+
+def test_a_template_that_grows_too_long_is_refused_in_the_reader_s_language(
+    api: Callable[..., Any], make_template: MakeTemplate
+) -> None:
+    many = "{% for i in (1..count) %}{{ name }}{% endfor %}"
+    make_template(key="long", body=f"<p>{many}</p>")
+    body = {"to": "ana@example.com", "template": "long", "language": "en"}
+    variables = {"name": "x", "count": 1_000_000}
+    answer = api().post("/email", json={**body, "variables": variables}, headers={"Accept-Language": "es"})
+    (found,) = answer.json["errors"]
+    assert (found["where"], found["code"]) == ("/template", "render")
+    assert found["message"] == "No se puede rellenar: sus bucles se repiten demasiadas veces."
 
 
 @pytest.mark.parametrize(

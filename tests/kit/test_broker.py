@@ -262,7 +262,9 @@ def test_a_failing_handler_leaves_the_queue_empty_and_is_tried_again_from_the_in
     assert (state.waiting, state.dead) == (0, 0)
     for attempt in (1, 2):
         assert not dead_letters.due("email")
-        db.db.session.scalars(select(EmailInbox)).one().handled_at -= timedelta(seconds=inbox.pause(attempt))
+        db.db.session.scalars(select(EmailInbox)).one().handled_at -= timedelta(
+            seconds=inbox.retry_wait(attempt)
+        )
         db.db.session.commit()
         dead_letters.retry_due("email", jobs.drain_until())
         db.db.session.expire_all()

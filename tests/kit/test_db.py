@@ -8,7 +8,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 
-from app.kit import db
+from app.kit import db, rows
 from app.kit.auth import ApiKey
 from app.kit.outbox import tables_of
 
@@ -110,8 +110,8 @@ def test_insert_once_tells_whether_the_row_was_new(app: Flask) -> None:
         "created_by": "",
     }  # fmt: skip
     with db.transaction():
-        assert db.insert_once(ApiKey, values, ["digest"])
-        assert not db.insert_once(ApiKey, {**values, "id": db.new_id()}, ["digest"])
+        assert rows.insert_once(ApiKey, values, ["digest"])
+        assert not rows.insert_once(ApiKey, {**values, "id": db.new_id()}, ["digest"])
 
 
 def test_ids_are_text_and_in_the_order_they_were_made() -> None:
@@ -124,3 +124,19 @@ def test_binds_with_one_url_share_one_engine(app: Flask) -> None:
     engines = db.db.engines
     urls = {engine.url.render_as_string(hide_password=False) for engine in engines.values()}
     assert len(set(engines.values())) == len(urls)
+
+
+ID = "0198f0aa-0000-7000-8000-00000000beef"
+
+
+@pytest.mark.parametrize("written", [ID, ID.upper(), ID.replace("-", "")])
+def test_an_id_has_one_spelling_however_it_is_written(written: str) -> None:
+    assert db.as_id(written) == ID and db.is_id(written)
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["", "none", f"{{{ID}}}", f"urn:uuid:{ID}", ID[:-1], f"{ID}\n", "٠" * 32, 12345678 * 10**24, None],
+)
+def test_what_the_database_would_refuse_as_an_id_is_none(written: object) -> None:
+    assert db.as_id(written) is None and not db.is_id(written)

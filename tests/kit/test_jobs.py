@@ -112,7 +112,7 @@ def test_letters_are_tried_again_until_the_job_s_time_is_over(
     outbox.hand_over("leads")
     job = jobs.known()[dead_letters.job_name("email")]
     job.run()
-    monkeypatch.setattr(dead_letters, "pause", lambda _attempts: 0.0)
+    monkeypatch.setattr(dead_letters, "retry_wait", lambda _attempts: 0.0)
     monkeypatch.setattr(jobs, "DRAIN_SECONDS", 0.0)
     refused.clear()
     job.run()

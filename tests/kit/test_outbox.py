@@ -216,7 +216,7 @@ def test_a_failed_event_is_safe_with_its_listener_and_tried_again_by_its_own_sch
         "the producer may forget it"
     )
     row = db.db.session.scalars(select(EmailInbox).where(EmailInbox.state == "failing")).one()
-    row.handled_at -= timedelta(seconds=inbox.pause(1))
+    row.handled_at -= timedelta(seconds=inbox.retry_wait(1))
     db.db.session.commit()
     drain()
     assert handled == [event.lead_id] * 2
@@ -234,7 +234,7 @@ def test_a_failed_event_that_nobody_wants_any_more_is_done(
     drain()
     listen(app, monkeypatch, {"email": {}})
     row = db.db.session.scalars(select(EmailInbox)).one()
-    row.handled_at -= timedelta(seconds=inbox.pause(1))
+    row.handled_at -= timedelta(seconds=inbox.retry_wait(1))
     db.db.session.commit()
     dead_letters.retry_due("email", jobs.drain_until())
     db.db.session.expire_all()

@@ -14,7 +14,7 @@ from flask import Flask
 from sqlalchemy import func, insert, select, text, update
 
 from app.contracts.events import EmailSent, LeadCreated
-from app.kit import db, outbox, relay
+from app.kit import db, outbox, relay, rows
 from app.kit.redis_client import redis
 from app.kit.rest import idempotency
 from app.kit.transport import RedisTransport
@@ -154,7 +154,7 @@ def count(table: Any) -> int:
 def test_what_is_old_is_forgotten_in_batches_and_what_is_not_confirmed_stays(
     app: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(db, "DELETE_BATCH", 2)
+    monkeypatch.setattr(rows, "DELETE_BATCH", 2)
     sent, heard = outbox.tables_of("leads")
     old = db.utcnow() - timedelta(days=outbox.KEEP_DAYS, hours=1)
     with db.transaction() as session:
@@ -184,7 +184,7 @@ def test_what_is_old_is_forgotten_in_batches_and_what_is_not_confirmed_stays(
 
 
 def test_old_answers_are_forgotten_in_batches(app: Flask, api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(db, "DELETE_BATCH", 2)
+    monkeypatch.setattr(rows, "DELETE_BATCH", 2)
     client = api()
     for number in range(3):
         name = {"name": f"Ana {number}"}

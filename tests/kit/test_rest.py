@@ -245,6 +245,34 @@ def test_what_pydantic_finds_is_told_in_the_reader_s_language_too(
     assert words in [item["message"] for item in shown]
 
 
+@pytest.mark.parametrize(
+    ("headers", "missing", "forbidden"),
+    [
+        ({}, "There is no lead ", "This needs the scope leads:read; “test” does not have it."),
+        ({"Accept-Language": "en"}, "There is no lead ", "This needs the scope leads:read; “test”"),
+        ({"Accept-Language": "es"}, "No se encuentra: lead ", "Esto requiere el permiso leads:read; «test»"),
+    ],
+)
+def test_a_refusal_without_problems_is_told_in_the_language_that_was_asked_for(
+    api: Callable[..., Any], headers: dict[str, str], missing: str, forbidden: str
+) -> None:
+    nobody = "/leads/0198f000-0000-7000-8000-00000000dead"
+    assert api().get(nobody, headers=headers).json["detail"].startswith(missing)
+    assert api("flows:read").get(nobody, headers=headers).json["detail"].startswith(forbidden)
+
+
+def test_a_change_without_or_with_an_old_etag_is_refused_in_the_reader_s_language(
+    api: Callable[..., Any],
+) -> None:
+    key, spanish = api(), {"Accept-Language": "es"}
+    path = key.post("/leads", json=ANA).headers["Location"]
+    assert "Envía If-Match" in key.put(path, json=ANA, headers=spanish).json["detail"]
+    old = key.put(path, json=ANA, headers={**spanish, "If-Match": '"99"'})
+    assert (
+        old.json["detail"] == "Alguien ha cambiado esto mientras tanto; vuelve a leerlo y repite tu cambio."
+    )
+
+
 @pytest.mark.parametrize("language", ["en", "es"])
 def test_a_choice_is_told_as_a_list_without_a_word_of_one_language(
     api: Callable[..., Any], language: str

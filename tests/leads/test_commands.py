@@ -107,7 +107,7 @@ def test_every_problem_is_told_at_once() -> None:
             "currency": "XXQ",
             "next_contact_on": "tomorrow",
             "notes": ["x"],
-            "custom": {"a": [1], "b": float("nan"), "c": 2**60, "": 1},
+            "custom": {"a": [1], "b": float("nan"), "c": 2**60, "": 1, "x/y~z": []},
             "tags": ["", 5],
             "colour": "red",
         }
@@ -128,6 +128,7 @@ def test_every_problem_is_told_at_once() -> None:
         "/custom/b": "wrong_type",
         "/custom/c": "wrong_type",
         "/custom/": "too_long",
+        "/custom/x~1y~0z": "wrong_type",
         "/tags/0": "invalid_tag",
         "/tags/1": "invalid_tag",
         "/colour": "unknown_field",

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from flask import Flask
 
+from app.email.models import STATUSES
 from app.kit import remote
+from app.leads.admin import mails
 from tests.fakes.loopback import Answer, LoopbackServer, Received, Stall
 from tests.leads.people import keep
 
@@ -37,6 +39,11 @@ def elsewhere(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Iterator[EmailServ
         monkeypatch.setitem(app.config, "SERVICE_URLS", {"email": server.url})
         yield server
         server.free()
+
+
+@pytest.mark.parametrize("status", STATUSES)
+def test_every_status_of_a_mail_has_a_word(app: Flask, status: str) -> None:
+    assert status in mails.STATUSES
 
 
 def card(browser: Any, lead: Any) -> str:

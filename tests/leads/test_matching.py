@@ -123,18 +123,6 @@ def test_the_case_of_an_address_does_not_make_two_people() -> None:
     assert matching.email_key("Ann@example.com") == matching.email_key("ann@example.com")
 
 
-def test_one_of_phone_and_address_is_enough_to_be_the_same_person() -> None:
-    def same(phone: str | None, email: str | None, other_phone: str | None, other_email: str | None) -> bool:
-        return matching.same_person(
-            phone=phone, email=email, other_phone=other_phone, other_email=other_email
-        )
-
-    assert same("+5215512345678", None, "+525512345678", "x@example.com")
-    assert same("+34600000012", "Ann@example.com", "+34600000013", "ann@example.com")
-    assert not same("+34600000012", "ann@example.com", "+34600000013", "bob@example.com")
-    assert not same(None, None, None, None)
-
-
 def test_names_lose_what_nobody_typed_on_purpose() -> None:
     assert matching.read_name("  Ana \t\n  López\u200b ") == "Ana López"
     assert matching.read_name("A\x00na\ud800") == "Ana"

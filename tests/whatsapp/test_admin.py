@@ -136,6 +136,25 @@ def test_flows_are_added_duplicated_and_archived(admin: FlaskClient) -> None:
     assert db.session.scalar(select(func.count()).select_from(Flow)) == 2
 
 
+def test_an_archived_flow_is_listed_apart_and_put_back_into_use(
+    admin: FlaskClient, logged_in: Callable[[str], FlaskClient]
+) -> None:
+    post(admin, "/admin/flows/add", name="Temporada")
+    flow = db.session.scalars(select(Flow)).one()
+    post(admin, f"/admin/flows/action/archive/{flow.id}")
+    assert f"/admin/flows/show/{flow.id}" not in admin.get("/admin/flows/list/").text
+    archived = admin.get("/admin/flows/archived").text
+    assert "Temporada" in archived and f"/admin/flows/restore/{flow.id}" in archived
+
+    viewer = logged_in("viewer")
+    assert f"/admin/flows/restore/{flow.id}" not in viewer.get("/admin/flows/archived").text
+    assert post(viewer, f"/admin/flows/restore/{flow.id}").status_code == 403
+    assert post(admin, f"/admin/flows/restore/{flow.id}").status_code == 302
+    assert post(admin, "/admin/flows/restore/nothing").status_code == 404
+    assert f"/admin/flows/show/{flow.id}" in admin.get("/admin/flows/list/").text
+    assert "Temporada" not in admin.get("/admin/flows/archived").text
+
+
 def test_a_person_takes_over_answers_and_gives_back(admin: FlaskClient, meta: Line, drain: Drain) -> None:
     meta.say("hola")
     drain()

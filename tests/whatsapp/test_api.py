@@ -99,6 +99,23 @@ def test_a_flow_that_a_channel_needs_is_not_archived(api: Api, make_flow: Callab
     assert [item["id"] for item in flows.get("/flows").json["items"]] == [flow_id]
 
 
+def test_an_archived_flow_is_found_and_put_back_into_use(api: Api, make_flow: Callable[..., str]) -> None:
+    flow_id, other = make_flow(), make_flow("Otro")
+    flows = api("flows:write", "flows:read")
+    flows.delete(f"/flows/{flow_id}")
+    archived = flows.get("/flows?archived=true").json["items"]
+    assert [(item["id"], item["archived"]) for item in archived] == [(flow_id, True)]
+
+    restored = flows.post(f"/flows/{flow_id}/restore")
+    assert (restored.status_code, restored.json["id"]) == (200, flow_id)
+    assert restored.headers["ETag"] == flows.get(f"/flows/{flow_id}").headers["ETag"]
+    assert {item["id"] for item in flows.get("/flows").json["items"]} == {flow_id, other}
+    assert flows.get("/flows?archived=true").json["items"] == []
+    again = flows.post(f"/flows/{flow_id}/restore")
+    assert again.headers["ETag"] == restored.headers["ETag"], "nothing changed"
+    assert api("flows:read").post(f"/flows/{flow_id}/restore").status_code == 403
+
+
 @pytest.mark.parametrize(
     "body",
     [

@@ -8,7 +8,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 
-from app.kit import db as kit_db
+from app.kit import rows
 from app.kit.db import db, transaction, utcnow
 from app.whatsapp import jobs
 from app.whatsapp.commands.intake import KEEP
@@ -28,7 +28,7 @@ def keep(number: int, *, days: int, dead: bool = False) -> None:
 def test_old_webhooks_go_in_batches_and_those_that_failed_stay(
     app: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kit_db, "DELETE_BATCH", 2)
+    monkeypatch.setattr(rows, "DELETE_BATCH", 2)
     with transaction():
         for number in range(5):
             keep(number, days=KEEP.days + 1)

@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import select, update
+from sqlalchemy import LargeBinary, select, type_coerce, update
 
 from app.kit.db import db, own_context, transaction, utcnow
 from app.kit.redis_client import redis
@@ -90,6 +90,20 @@ def test_a_refused_account_holds_the_channel_and_shows_why(
     db.session.rollback()
     assert channel.fault is None and channel.held_until is None
     assert len(meta.sent) == 4
+
+
+def test_credentials_that_cannot_be_read_are_told_in_the_readers_language(
+    meta: Line, drain: Drain, admin: FlaskClient
+) -> None:
+    meta.say("hola")
+    with transaction() as session:
+        session.execute(update(Channel).values(credentials=type_coerce(b"of another key", LargeBinary)))
+    drain()
+    page = f"/admin/channels/show/{meta.channel_id}"
+    shown = admin.get(page, headers={"Accept-Language": "es"}).text
+    assert "No se pueden leer las credenciales guardadas: SECRET_KEY ha cambiado." in shown
+    assert "El proveedor rechaza nuestra cuenta" not in shown
+    assert meta.sent == []
 
 
 def test_an_answer_that_was_lost_is_found_by_the_callback_and_nothing_is_sent_twice(

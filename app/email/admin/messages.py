@@ -96,10 +96,12 @@ class OutboxView(CommandView):
 
     def show_context(self, row: Message) -> dict[str, Any]:
         """The message page: words for what happened, and what can be done about it."""
+        attempts = queries.attempts_of(row.id)
+        latest = next((attempt for attempt in attempts if attempt.code == row.error_code), None)
         return {
             "fate": fate_of_mails(),
             "status": badge(row.status, words.status_of(row)),
-            "reason": words.explain(row.error_code, row.last_error),
+            "reason": words.explain(row.error_code, row.last_error, latest.problems if latest else None),
             "server_words": row.last_error if words.is_server_speaking(row.error_code) else None,
             "attempts": [
                 (
@@ -107,9 +109,9 @@ class OutboxView(CommandView):
                     badge(attempt.outcome, words.outcomes_of(attempt)),
                     attempt.detail
                     if attempt.outcome in ("retry", CANCELLED) and not attempt.code
-                    else words.explain(attempt.code, attempt.detail),
+                    else words.explain(attempt.code, attempt.detail, attempt.problems),
                 )
-                for attempt in queries.attempts_of(row.id)
+                for attempt in attempts
             ],
             "happenings": [
                 (

@@ -130,7 +130,10 @@ class MailProviderView(PageView):
         if failure is None:
             self.toast(gettext("%(provider)s took the test mail.", provider=title))
         else:
-            self.toast(f"{title}: {words.explain(failure.code, failure.detail)} {failure.detail}", "danger")
+            told = words.explain(failure.code, failure.detail)
+            if words.is_server_speaking(failure.code):
+                told = f"{told} {failure.detail}"
+            self.toast(f"{title}: {told}", "danger")
         return back
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flask_babel import gettext
 from flask_babel import lazy_gettext as _l
 
+from app.contracts.problems import Problem
 from app.email.models import Attempt, Message
+from app.kit.rest.problems import localized
 
 STATUSES = {
     "queued": (_l("Queued"), "blue"),
@@ -99,6 +102,7 @@ _CAUSES = {
     ),
     "not_supported": _l("The mail server does not offer what the settings ask for (encryption or login)."),
     "tls_ca": _l("The file that MAIL_TLS_CA names cannot be read."),
+    "not_configured": _l("What it needs is not set yet; fill in its settings."),
     "no_sender": _l("Nobody has said who the mails are from. Set MAIL_DEFAULT_SENDER."),
     "535": _l("The mail server does not accept our user name and password."),
     "530": _l("The mail server wants us to log in. Set MAIL_USERNAME and MAIL_PASSWORD."),
@@ -150,12 +154,16 @@ _CAUSES = {
 """What an error code means and what to do, where we know it."""
 
 
-def explain(code: str | None, detail: str | None) -> str:
-    """An error in plain words; the server's own words where we have none."""
+def explain(code: str | None, detail: str | None, problems: Sequence[Mapping[str, Any]] | None = None) -> str:
+    """An error in plain words; the server's own words where we have none.
+
+    problems: of a mail that could not be written, as Attempt keeps them; without them the detail tells in English.
+    """
     if not code and not detail:
         return ""
     if code == "unsendable":
-        return gettext("It could not be written: %(reason)s", reason=detail or "")
+        reason = " ".join(localized(Problem(**found)) for found in problems or ()) or detail or ""
+        return gettext("It could not be written: %(reason)s", reason=reason)
     if code in _CAUSES:
         return str(_CAUSES[code])
     if code and code.isdigit():

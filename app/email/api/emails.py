@@ -15,7 +15,7 @@ from app.email.models import ADDRESS_LENGTH, CATEGORIES, STATUSES, Happening, Me
 from app.email.providers.dns import accepts_mail
 from app.email.render import SOURCE_BYTES, SUBJECT_CHARS
 from app.kit.auth import current, needs
-from app.kit.db import transaction
+from app.kit.db import is_id, transaction
 from app.kit.rest import Page, PageQuery, bad_cursor, created, decode_cursor, encode_cursor, endpoint
 
 
@@ -144,7 +144,7 @@ def send(body: EmailIn, asked: list[Problem]) -> Response:
 def index(query: EmailQuery) -> dict[str, Any]:
     """Newest first."""
     position = decode_cursor(query.cursor, 1)
-    if position is not None and not (isinstance(position[0], str) and queries.is_id(position[0])):
+    if position is not None and not is_id(position[0]):
         raise bad_cursor()
     found = queries.list_messages(
         status=query.status,

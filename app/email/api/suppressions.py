@@ -11,7 +11,7 @@ from app.email import commands, queries
 from app.email.api.blueprint import bp
 from app.email.models import ADDRESS_LENGTH, REASONS, SCOPES, Suppression
 from app.kit.auth import current, needs
-from app.kit.db import transaction
+from app.kit.db import is_id, transaction
 from app.kit.rest import Body, Page, PageQuery, bad_cursor, created, decode_cursor, encode_cursor, endpoint
 
 TAGS = ("email",)
@@ -50,7 +50,7 @@ class SuppressionsQuery(PageQuery):
 def suppressions(query: SuppressionsQuery) -> dict[str, Any]:
     """The newest first."""
     position = decode_cursor(query.cursor, 1)
-    if position is not None and not (isinstance(position[0], str) and queries.is_id(position[0])):
+    if position is not None and not is_id(position[0]):
         raise bad_cursor()
     found = queries.list_suppressions(
         address=query.address, before=position[0] if position else None, limit=query.limit + 1

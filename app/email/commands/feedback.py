@@ -12,7 +12,6 @@ from typing import Any
 from sqlalchemy import select
 
 from app.contracts.events import EmailBounced, EmailComplained, EmailDelivered, EmailFailed, EmailUnsubscribed
-from app.email import queries
 from app.email.commands.delivery import mark_sent
 from app.email.commands.suppressions import suppress
 from app.email.models import (
@@ -31,9 +30,10 @@ from app.email.providers import feedback as words
 from app.email.providers.feedback import KINDS, Told
 from app.kit import outbox, telemetry
 from app.kit.context import request_id
-from app.kit.db import claim, db, delete_some, insert_once, new_id, utcnow
+from app.kit.db import db, is_id, new_id, utcnow
 from app.kit.jobs import ring
 from app.kit.resilience import backoff
+from app.kit.rows import claim, delete_some, insert_once
 from app.kit.storable import storable
 
 NOTICE_JOB = "email.take_in_notices"
@@ -113,7 +113,7 @@ def note_notice_failure(notice_id: str, reason: str) -> None:
 
 def _message_of(event: Told, notice: Notice) -> Message | None:
     if event.message_id is not None:
-        if not queries.is_id(event.message_id):
+        if not is_id(event.message_id):
             return None
         return db.session.get(Message, event.message_id, with_for_update=True, populate_existing=True)
     found: Message | None = db.session.scalars(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -38,12 +38,15 @@ from app.email.render import (
     one_line,
     samples,
     text_from_html,
+    unfillable,
 )
 from app.kit import outbox, telemetry, zone
 from app.kit.context import request_id
-from app.kit.db import db, insert_once, new_id, utcnow
+from app.kit.db import db, new_id, utcnow
 from app.kit.errors import Conflict, Invalid
 from app.kit.jobs import ring
+from app.kit.rows import insert_once
+from app.kit.storable import storable_json
 from app.kit.text import LiquidProblem
 
 GIVE_UP_AFTER = timedelta(hours=24)
@@ -126,7 +129,14 @@ def note_unsendable(order: Order, problems: list[Problem]) -> Message:
         },
     )
     db.session.add(
-        Attempt(message_id=message.id, at=now, outcome=FAILED, code="unsendable", detail=reason[:500])
+        Attempt(
+            message_id=message.id,
+            at=now,
+            outcome=FAILED,
+            code="unsendable",
+            detail=reason[:500],
+            problems=[storable_json(asdict(found)) for found in problems],
+        )
     )
     outbox.publish(EmailFailed(message_id=message.id, reason="unsendable", lead_id=order.lead_id))
     log.warning("email cannot be sent", message_id=message.id, codes=[found.code for found in problems])
@@ -275,9 +285,7 @@ def _content(order: Order) -> tuple[_Content | None, list[Problem]]:
     try:
         rendered = compile_source(found.source).render(values, now=zone.now())
     except LiquidProblem as error:
-        return None, [
-            problem("/template", "render", "It cannot be filled in: %(reason)s", reason=error.message)
-        ]
+        return None, [unfillable(error, "/template")]
     if not rendered.subject:
         return None, [problem("/template", "empty_subject", "With these values the subject is empty.")]
     return (

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from app.contracts.problems import Problem, problem
+from app.contracts.problems import Problem, escaped, problem
 
 FIELDS = ("to", "template", "language", "variables", "subject", "html", "text", "category", "lead_id")
 """What a stranger may say."""
@@ -44,7 +44,10 @@ def read_order(values: Mapping[str, Any], *, by: str) -> tuple[Order, list[Probl
     """
     problems = [
         problem(
-            f"/{str(name)[:60]}", "unknown_field", "There is no field “%(name)s” here.", name=str(name)[:60]
+            f"/{escaped(str(name)[:60])}",
+            "unknown_field",
+            "There is no field “%(name)s” here.",
+            name=str(name)[:60],
         )
         for name in values
         if name not in FIELDS
@@ -56,9 +59,10 @@ def read_order(values: Mapping[str, Any], *, by: str) -> tuple[Order, list[Probl
             continue
         kind = Mapping if name == "variables" else str
         if not isinstance(value, kind):
-            wanted = "an object" if name == "variables" else "a text"
             problems.append(
-                problem(f"/{name}", "wrong_type", "“%(name)s” must be %(wanted)s.", name=name, wanted=wanted)
+                problem(f"/{name}", "wrong_type", "“%(name)s” must be an object.", name=name)
+                if kind is Mapping
+                else problem(f"/{name}", "wrong_type", "“%(name)s” must be a text.", name=name)
             )
             continue
         read[name] = value

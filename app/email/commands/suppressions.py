@@ -12,8 +12,9 @@ from app.email import queries
 from app.email.address import parse_address
 from app.email.models import MANUAL, SCOPES, Suppression
 from app.kit import telemetry
-from app.kit.db import db, insert_once, new_id, utcnow
+from app.kit.db import db, new_id, utcnow
 from app.kit.errors import Conflict, Invalid
+from app.kit.rows import insert_once
 
 NOTE_LENGTH = 300
 

@@ -19,7 +19,7 @@ from app.kit.storable import storable
 REFERENCE = "embudo_message_id"
 """Under this name providers keep our id of a message and give it back with what they tell of it."""
 
-FAULTS = ("may_not_send", "sandbox", "sending_paused")
+FAULTS = ("may_not_send", "sandbox", "sending_paused", "under_review")
 """Why an account whose credentials are right does not send as it should, for Standing.faults."""
 
 _ADDRESS = re.compile(r"[^\s<>\"']+@[^\s<>\"']+")
@@ -69,7 +69,7 @@ class MailSender(Protocol):
         ...
 
     def check(self) -> Standing:
-        """Ask whether the provider lets us in, sending nothing; raises ProviderError. Faults are keys of FAULTS."""
+        """Ask whether the provider lets us in, sending nothing; raises ProviderError. Faults are among FAULTS."""
         ...
 
     def close(self) -> None:

@@ -8,7 +8,6 @@ from app.email.queries.feedback import (
     has_notices,
     list_suppressions,
 )
-from app.email.queries.ids import is_id
 from app.email.queries.messages import (
     attempts_of,
     count_by_status,
@@ -57,7 +56,6 @@ __all__ = [
     "happenings_of",
     "has_due",
     "has_notices",
-    "is_id",
     "list_messages",
     "list_suppressions",
     "list_templates",

@@ -12,8 +12,7 @@ from app.email.models import (
     Notice,
     Suppression,
 )
-from app.email.queries.ids import is_id
-from app.kit.db import db, utcnow
+from app.kit.db import db, is_id, utcnow
 from app.kit.errors import NotFound
 
 

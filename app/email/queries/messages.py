@@ -21,10 +21,9 @@ from app.email.models import (
     Attempt,
     Message,
 )
-from app.email.queries.ids import is_id
 from app.email.queries.ways import WAIT, all_ways, fate_of_mails
 from app.kit import zone
-from app.kit.db import db, utcnow
+from app.kit.db import db, is_id, utcnow
 from app.kit.errors import NotFound
 
 

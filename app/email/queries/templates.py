@@ -12,10 +12,9 @@ from app.email.models import (
     Template,
     TemplateVersion,
 )
-from app.email.queries.ids import is_id
 from app.email.render import Source
 from app.email.render.values import read_variables
-from app.kit.db import db
+from app.kit.db import db, is_id
 from app.kit.errors import NotFound
 
 
@@ -65,7 +64,7 @@ def get_template(key: str, language: str | None) -> TemplateInUse:
     """As find_template; exact when a language is given. Raises NotFound."""
     found = find_template(key, language, exact=True)
     if found is None:
-        raise NotFound("e-mail template", f"“{key}”" + (f" in “{language}”" if language else ""))
+        raise NotFound("e-mail template", f"“{key}”" + (f" ({language})" if language else ""))
     return found
 
 

@@ -346,7 +346,7 @@ def _try_out(compiled: Compiled, source: Source) -> list[Problem]:
     try:
         rendered = compiled.render(samples(source.variables))
     except LiquidProblem as error:
-        return [_unfillable(error)]
+        return [unfillable(error, "/body")]
     if not rendered.subject:
         return [problem("/subject", "missing", "The subject is empty when it is filled in.")]
     if not rendered.text.strip():
@@ -354,10 +354,11 @@ def _try_out(compiled: Compiled, source: Source) -> list[Problem]:
     return []
 
 
-def _unfillable(error: LiquidProblem) -> Problem:
+def unfillable(error: LiquidProblem, where: str) -> Problem:
+    """Why a template cannot be filled in, as a person is told it."""
     if sentence := _LIMITS.get(error.message):
-        return Problem("/body", "render", sentence)
-    return problem("/body", "render", "It cannot be filled in: “%(reason)s”", reason=error.message)
+        return Problem(where, "render", sentence)
+    return problem(where, "render", "It cannot be filled in: “%(reason)s”", reason=error.message)
 
 
 def preview(
@@ -394,4 +395,5 @@ __all__ = [
     "preview",
     "samples",
     "text_from_html",
+    "unfillable",
 ]

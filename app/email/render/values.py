@@ -14,7 +14,7 @@ from datetime import date, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from app.contracts.problems import Problem, problem
+from app.contracts.problems import Problem, escaped, problem
 
 TYPES = ("text", "number", "date", "url", "boolean")
 """What a variable may be. date is an ISO 8601 day or moment; url is a link that a person may follow."""
@@ -138,7 +138,7 @@ def bind(
     names = {variable.name for variable in declared}
     problems += [
         problem(
-            f"{where}/{_pointer(name)}",
+            f"{where}/{escaped(str(name)[:60])}",
             "unknown_variable",
             "The template has no variable “%(name)s”.",
             name=str(name)[:60],
@@ -169,10 +169,6 @@ def samples(declared: Sequence[Variable]) -> dict[str, Any]:
 
 def _blank(value: Any) -> bool:
     return value is None or (isinstance(value, str) and not value.strip())
-
-
-def _pointer(name: object) -> str:
-    return str(name)[:60].replace("~", "~0").replace("/", "~1")
 
 
 def _convert(variable: Variable, value: Any, where: str) -> Any | Problem:

@@ -46,7 +46,7 @@ def metrics() -> Response:
     """Everything, in Prometheus's text format; 404 where no METRICS_TOKEN is set."""
     token = str(current_app.config["METRICS_TOKEN"] or "")
     if not token:
-        raise NotFound("page here")
+        raise NotFound("such page")
     if not _is_token(request.headers.get("Authorization", ""), token):
         raise Unauthorized("Send METRICS_TOKEN as “Authorization: Bearer …”.")
     return Response(_text(_Gauges()), content_type=CONTENT_TYPE_PLAIN_0_0_4)

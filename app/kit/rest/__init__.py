@@ -4,7 +4,16 @@ Bodies and queries are pydantic models; errors are problem+json and name every p
 guarded by ETags, repeats by Idempotency-Key, lists are paged by cursor, and all of it is in the served OpenAPI.
 """
 
-from app.kit.rest.endpoint import Body, api_blueprint, created, endpoint, etag_of, if_match, require_match
+from app.kit.rest.endpoint import (
+    Body,
+    api_blueprint,
+    created,
+    endpoint,
+    etag_of,
+    if_match,
+    require_match,
+    version_to_match,
+)
 from app.kit.rest.idempotency import idempotency_table
 from app.kit.rest.openapi import document, documented
 from app.kit.rest.paging import Cursor, Moment, Page, PageQuery, bad_cursor, decode_cursor, encode_cursor
@@ -30,4 +39,5 @@ __all__ = [
     "init_problems",
     "problem_response",
     "require_match",
+    "version_to_match",
 ]

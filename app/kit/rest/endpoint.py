@@ -24,7 +24,7 @@ import orjson
 from flask import Blueprint, Response, current_app, g, request
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from app.contracts.problems import MOST_SHOWN, problem
+from app.contracts.problems import MOST_SHOWN, escaped, problem
 from app.kit import auth, db
 from app.kit.errors import (
     BadRequest,
@@ -38,10 +38,13 @@ from app.kit.errors import (
 )
 from app.kit.resilience import TokenBucket
 from app.kit.rest import idempotency, openapi
-from app.kit.rest.findings import escaped, problems_of
+from app.kit.rest.findings import problems_of
 
 BODY_BYTES = 1_000_000
 """The longest JSON body; doors with another need say so."""
+
+NO_VERSION = -1
+"""No version is negative."""
 
 DEPTH = 50
 """Levels of lists and objects in a body: far more than a flow has, far fewer than break those who read it later."""
@@ -150,7 +153,7 @@ def read_json(max_body: int = BODY_BYTES) -> Any:
     if request.mimetype not in {"application/json", "application/merge-patch+json"}:
         raise UnsupportedMediaType("Send the body as JSON with “Content-Type: application/json”.")
     if request.content_length is not None and request.content_length > max_body:
-        raise TooLarge(f"The body may have at most {max_body:,} bytes.")
+        raise TooLarge("The body may have at most %(limit)s bytes.", limit=f"{max_body:,}")
     request.max_content_length = max_body
     try:
         found = orjson.loads(request.get_data())
@@ -246,7 +249,24 @@ def require_match(version: int | str, *, required: bool = True) -> None:
     given = if_match()
     if given is None:
         if required:
-            raise PreconditionRequired("Send If-Match with the ETag you last saw, so that no change is lost.")
+            raise _unconditional()
         return
     if given not in {"*", str(version)}:
         raise PreconditionFailed("Somebody changed this meanwhile; read it again and repeat your change.")
+
+
+def version_to_match(*, required: bool = True) -> int | None:
+    """The version that If-Match names, for a command that compares; None: any. Raises 428 without it (when required).
+
+    An ETag that we never gave out is NO_VERSION: it matches nothing, but a thing that is missing is still a 404.
+    """
+    given = if_match()
+    if given is None and required:
+        raise _unconditional()
+    if given is None or given == "*":
+        return None
+    return int(given) if given.isascii() and given.isdigit() and len(given) < 10 else NO_VERSION
+
+
+def _unconditional() -> PreconditionRequired:
+    return PreconditionRequired("Send If-Match with the ETag you last saw, so that no change is lost.")

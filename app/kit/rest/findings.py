@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from app.contracts.problems import MOST_SHOWN, Problem, problem
+from app.contracts.problems import MOST_SHOWN, Problem, escaped, problem
 
 _SENTENCES = {
     item.code: item.template
@@ -62,8 +62,3 @@ def _problem(item: Any) -> Problem:
     if code == "literal_error":  # "'a', 'b' or 'c'": a list reads in every language
         params["expected"] = ", ".join(str(params["expected"]).rsplit(" or ", 1))
     return Problem(where, code, template, params)
-
-
-def escaped(name: str) -> str:
-    """A name as a step of a JSON pointer (RFC 6901 §3)."""
-    return name.replace("~", "~0").replace("/", "~1")

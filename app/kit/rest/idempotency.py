@@ -17,7 +17,7 @@ from sqlalchemy import LargeBinary, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.contracts.problems import problem
-from app.kit import auth, db, secrets
+from app.kit import auth, db, rows, secrets
 from app.kit.errors import BadRequest, Invalid
 
 KEEP = timedelta(hours=24)
@@ -85,7 +85,7 @@ def once(service: str, answer: Callable[[], Response]) -> Response:
                 "body": b"",
                 "created_at": db.utcnow(),
             }
-            if not db.insert_once(table, row, ["key"]):
+            if not rows.insert_once(table, row, ["key"]):
                 raise _Again
             response = answer()
             if response.status_code >= 400:
@@ -132,4 +132,4 @@ def purge(service: str) -> bool:
     table = _tables[service]
     with db.transaction():
         old = table.created_at < db.utcnow() - KEEP
-        return db.delete_some(table, old, order_by=table.created_at) == db.DELETE_BATCH
+        return rows.delete_some(table, old, order_by=table.created_at) == rows.DELETE_BATCH

@@ -16,7 +16,7 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from app.contracts.problems import Problem
 from app.kit import telemetry
 from app.kit.context import request_id
-from app.kit.errors import EmbudoError, TooMany, Unauthorized
+from app.kit.errors import EmbudoError, NotFound, TooLarge, TooMany, Unauthorized, Unavailable
 
 HtmlErrors = Callable[[int, str, str], Any]
 
@@ -27,6 +27,24 @@ def localized(problem: Problem) -> str:
     """The problem's sentence in the language of the request."""
     text = gettext(problem.template)
     return str(text % problem.params if problem.params else text)
+
+
+def sentences(error: EmbudoError) -> list[str]:
+    """All that a refusal says, in the language of the request."""
+    if error.problems:
+        return [localized(problem) for problem in error.problems]
+    params = error.params
+    if isinstance(error, NotFound):
+        params = {**params, "what": gettext(str(params["what"]))}
+    text = gettext(error.template)
+    return [str(text % params if params else text)]
+
+
+def _detail(error: EmbudoError) -> str:
+    """As sentences; English for a program that asks for no language, as long as there are no problems to tell."""
+    if error.problems or request.accept_languages:
+        return "; ".join(sentences(error))
+    return error.detail
 
 
 def show_problem(problem: Problem) -> dict[str, Any]:
@@ -45,7 +63,7 @@ def problem_response(error: EmbudoError) -> Response:
         "type": "about:blank",
         "title": error.title,
         "status": error.status,
-        "detail": "; ".join(map(localized, error.problems)) if error.problems else error.detail,
+        "detail": _detail(error),
         "instance": request.path,
         "request_id": request_id(),
     }
@@ -88,7 +106,7 @@ def init_problems(app: Flask) -> None:
 
     @app.errorhandler(EmbudoError)
     def _refusal(error: EmbudoError) -> Any:
-        return answer(error.status, error.title, error.detail, lambda: problem_response(error))
+        return answer(error.status, error.title, _detail(error), lambda: problem_response(error))
 
     @app.errorhandler(HTTPException)
     def _http(error: HTTPException) -> Any:
@@ -96,7 +114,7 @@ def init_problems(app: Flask) -> None:
             return error
         detail = error.description or ""
         if isinstance(error, RequestEntityTooLarge):
-            detail = "The body is larger than this door accepts."
+            detail = _detail(TooLarge("The body is larger than this door accepts."))
         title = error.name
 
         def make() -> Response:
@@ -112,20 +130,23 @@ def init_problems(app: Flask) -> None:
     @app.errorhandler(PoolTimeout)
     def _database_gone(error: Exception) -> Any:
         log.error("database unavailable", error=type(error).__name__, route=_route())
-        detail = "The database does not answer now; try again in a few seconds."
+        refusal = Unavailable("The database does not answer now; try again in a few seconds.")
 
         def make() -> Response:
-            response = _plain(503, "Unavailable", detail)
+            response = problem_response(refusal)
             response.headers["Retry-After"] = "5"
             return response
 
-        return answer(503, "Unavailable", detail, make)
+        return answer(refusal.status, refusal.title, _detail(refusal), make)
 
     @app.errorhandler(Exception)
     def _bug(error: Exception) -> Any:
         log.error("unexpected error", route=_route(), method=request.method, exc_info=error)
-        detail = f"Something went wrong on our side. Tell support the request id {request_id()}."
-        return answer(500, "Internal error", detail, lambda: _plain(500, "Internal error", detail))
+        refusal = EmbudoError(
+            "Something went wrong on our side. Tell support the request id %(request_id)s.",
+            request_id=request_id(),
+        )
+        return answer(refusal.status, refusal.title, _detail(refusal), lambda: problem_response(refusal))
 
 
 def _route() -> str:

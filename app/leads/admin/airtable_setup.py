@@ -9,10 +9,10 @@ from flask import current_app, redirect, request, url_for
 from flask_babel import gettext
 from flask_babel import lazy_gettext as _l
 
-from app.admin.forms import say
 from app.admin.views import PageView, expose, may_read, may_write
 from app.kit.db import transaction
 from app.kit.errors import EmbudoError, Forbidden, NotFound, ProviderError
+from app.kit.rest.problems import sentences
 from app.leads import mapping
 from app.leads.admin import airtable_words as words
 from app.leads.commands import airtable_settings as commands
@@ -256,7 +256,7 @@ class AirtableSetupView(PageView):
         except (NotFound, Forbidden):
             raise
         except EmbudoError as error:
-            return None, [say(item) for item in error.problems] or [gettext(error.detail)]
+            return None, sentences(error)
 
 
 def _posted_rules() -> list[tuple[str, list[Condition]]]:

@@ -31,6 +31,9 @@ STATUSES = {
     "deferred": (_l("Will be tried again"), "amber"),
     "sent": (_l("Sent"), "green"),
     "failed": (_l("Failed"), "red"),
+    "unknown": (_l("Perhaps sent"), "violet"),
+    "cancelled": (_l("Stopped"), "grey"),
+    "suppressed": (_l("Held back"), "grey"),
 }
 """What the e-mail service's statuses are called; one that is new there is shown as it is."""
 

@@ -12,7 +12,7 @@ from flask import Response, request
 
 from app.kit.auth import current, needs
 from app.kit.db import db, transaction
-from app.kit.errors import NotFound, PreconditionRequired
+from app.kit.errors import NotFound
 from app.kit.rest import (
     Page,
     PageQuery,
@@ -23,7 +23,7 @@ from app.kit.rest import (
     encode_cursor,
     endpoint,
     etag_of,
-    if_match,
+    version_to_match,
 )
 from app.kit.rest.endpoint import to_response
 from app.kit.rest.openapi import ProblemDocument
@@ -51,8 +51,6 @@ EXAMPLE = {
     "tags": ["fair"],
 }
 CHANGE_ANSWERS = {409: ProblemDocument, 412: ProblemDocument, 428: ProblemDocument}
-# No version is negative: an If-Match that we never gave out matches nothing, but a missing lead is still a 404.
-NO_VERSION = -1
 
 
 @bp.post("/leads")
@@ -156,7 +154,7 @@ def change(lead_id: str, body: LeadIn) -> Response:
 def remove(lead_id: str) -> Response:
     """It can be restored. If-Match is optional."""
     with transaction():
-        commands.delete_lead(lead_id, by=current(), version=_version(required=False))
+        commands.delete_lead(lead_id, by=current(), version=version_to_match(required=False))
     return Response(status=204)
 
 
@@ -219,7 +217,7 @@ def _given(body: LeadIn) -> dict[str, Any]:
 
 
 def _change(lead_id: str, body: LeadIn, *, whole: bool) -> Response:
-    version = _version()
+    version = version_to_match()
     with transaction():
         lead = commands.change_lead(lead_id, _given(body), by=current(), version=version, whole=whole)
         return _shown(lead)
@@ -237,15 +235,6 @@ def _document(lead: Lead) -> dict[str, Any]:
     if current().may("leads:read"):
         return cached.as_document(lead)
     return {"id": lead.id, "version": lead.version}
-
-
-def _version(*, required: bool = True) -> int | None:
-    given = if_match()
-    if given is None and required:
-        raise PreconditionRequired("Send If-Match with the ETag you last saw, so that no change is lost.")
-    if given is None or given == "*":
-        return None
-    return int(given) if given.isascii() and given.isdigit() and len(given) < 10 else NO_VERSION
 
 
 def _event(line: LeadEvent) -> dict[str, Any]:

@@ -13,7 +13,8 @@ from typing import Any
 
 from app.kit.auth import SYSTEM, Principal
 from app.kit.context import request_id
-from app.kit.db import db, insert_once, utcnow
+from app.kit.db import db, utcnow
+from app.kit.rows import insert_once
 from app.leads.models import AirtableLink, Lead
 from app.leads.queries import airtable as queries
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import delete, insert, literal, select, update
@@ -386,8 +386,3 @@ def _name_problems(name: Any) -> list[Problem]:
     if len(name.strip()) > NAME_LENGTH:
         return [problem("/name", "too_long", "At most %(limit)s characters.", limit=NAME_LENGTH)]
     return []
-
-
-def as_conditions(items: Iterable[Mapping[str, str]]) -> tuple[Condition, ...]:
-    """Conditions from plain values."""
-    return tuple(Condition(**item) for item in items)

@@ -16,10 +16,11 @@ from sqlalchemy import func, select, update
 
 from app.contracts.events import AirtableSynced
 from app.kit import telemetry
-from app.kit.db import claim, db, insert_once, new_id, utcnow
+from app.kit.db import db, new_id, utcnow
 from app.kit.errors import ProviderError, RateLimited
 from app.kit.outbox import publish
 from app.kit.resilience import BreakerOpen, backoff
+from app.kit.rows import claim, insert_once
 from app.kit.secrets import Undecryptable
 from app.leads.mapping import Mapped
 from app.leads.models import AirtableCallCount, AirtableConnection, AirtableLink

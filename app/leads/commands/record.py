@@ -12,9 +12,10 @@ from sqlalchemy import inspect, select
 from app.contracts.events import LeadAssigned, LeadCreated, LeadStageChanged, LeadUpdated
 from app.contracts.problems import Problem, problem
 from app.kit.auth import Principal
-from app.kit.db import db, insert_once, new_id, utcnow
+from app.kit.db import db, new_id, utcnow
 from app.kit.errors import NotFound, PreconditionFailed
 from app.kit.outbox import publish
+from app.kit.rows import insert_once
 from app.leads import matching
 from app.leads.commands.airtable_marks import mark_dirty
 from app.leads.models import NAME_LENGTH, Lead, LeadEvent, Tag
@@ -41,9 +42,7 @@ def load_for_change(
     if row is None or (by.own_only and row.owner_id != by.user_id):
         raise NotFound("lead", lead_id)
     if version is not None and version != row.version:
-        raise PreconditionFailed(
-            "The lead has changed since you read it; read it again and repeat your change."
-        )
+        raise PreconditionFailed("Somebody changed this meanwhile; read it again and repeat your change.")
     forget(row.id)
     return row
 

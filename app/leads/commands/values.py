@@ -18,7 +18,7 @@ from babel.numbers import is_currency
 from flask import current_app
 from sqlalchemy import select
 
-from app.contracts.problems import Problem, problem
+from app.contracts.problems import Problem, escaped, problem
 from app.kit.db import db
 from app.kit.storable import storable, storable_json
 from app.leads import matching
@@ -79,7 +79,7 @@ def tidy(
     for field, value in values.items():
         read = _READERS.get(field)
         found = (
-            problem(f"/{field}", "unknown_field", "There is no field %(field)s.", field=field)
+            problem(f"/{escaped(field)}", "unknown_field", "There is no field %(field)s.", field=field)
             if read is None
             else (
                 _phone(value, country or default_country()) if field == "phone" else read(value, f"/{field}")
@@ -231,7 +231,7 @@ def _custom(value: Any, where: str) -> dict[str, Any] | _Several:
     clean: dict[str, Any] = {}
     for key, item in islice(value.items(), CUSTOM_KEYS):
         name = matching.read_name(str(key))
-        at = f"{where}/{name[:CUSTOM_KEY_LENGTH]}".replace("~", "~0")
+        at = f"{where}/{escaped(name[:CUSTOM_KEY_LENGTH])}"
         if not name or len(name) > CUSTOM_KEY_LENGTH:
             problems.append(_long(at, CUSTOM_KEY_LENGTH))
         elif isinstance(item, str) and len(item) > CUSTOM_VALUE_LENGTH:

@@ -59,8 +59,6 @@ MODIFIED_TYPE = "lastModifiedTime"
 ID_TYPES = frozenset({"singleLineText", "multilineText"})
 """Types that can hold our lead's id and that performUpsert can merge on."""
 
-CREATABLE_CHOICES = CHOICE_TYPES | LIST_TYPES
-
 
 @dataclass(frozen=True, kw_only=True)
 class Column:

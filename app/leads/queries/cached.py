@@ -5,14 +5,13 @@ The document is the same for everybody; who may see it is decided after the look
 
 from __future__ import annotations
 
-import uuid
 from typing import Any
 
 from sqlalchemy import select
 
 from app.kit import cache
 from app.kit.auth import Principal
-from app.kit.db import db, in_transaction
+from app.kit.db import as_id, db, in_transaction
 from app.kit.errors import NotFound
 from app.leads.models import Lead
 
@@ -47,10 +46,10 @@ def forget(lead_id: str) -> None:
 
 def canonical(lead_id: str) -> str:
     """The id as the database writes it; raises NotFound for what is no UUID, so that nothing else must check."""
-    try:
-        return str(uuid.UUID(lead_id))
-    except ValueError:
-        raise NotFound("lead") from None
+    found = as_id(lead_id)
+    if found is None:
+        raise NotFound("lead")
+    return found
 
 
 def as_document(lead: Lead) -> dict[str, Any]:

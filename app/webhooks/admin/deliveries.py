@@ -11,9 +11,9 @@ from flask_babel import gettext
 from flask_babel import lazy_gettext as _l
 
 from app.admin.cells import badge, code, link, when
-from app.admin.interface import as_uuid
 from app.admin.menu import MenuEntry
 from app.admin.views import CommandInterface, CommandView, action
+from app.kit.db import as_id
 from app.kit.errors import NotFound
 from app.webhooks import commands, queries
 from app.webhooks.admin import words
@@ -83,7 +83,7 @@ class DeliveryView(CommandView):
     def render_template(self, template: str, **context: Any) -> Any:
         """With the chips above the list: how many there are in each state."""
         if template == self.list_template:
-            endpoint_id = as_uuid(request.args.get("f.endpoint", ""))
+            endpoint_id = as_id(request.args.get("f.endpoint", ""))
             counts = queries.count_by_status(endpoint_id)
             narrow: dict[str, Any] = {"f.endpoint": endpoint_id} if endpoint_id else {}
             context["chips"] = [

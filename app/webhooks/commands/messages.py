@@ -12,9 +12,10 @@ from app.contracts.events import Event
 from app.contracts.problems import problem
 from app.kit import telemetry
 from app.kit.context import request_id
-from app.kit.db import db, insert_once, new_id, utcnow
+from app.kit.db import db, new_id, utcnow
 from app.kit.errors import Conflict
 from app.kit.jobs import ring
+from app.kit.rows import insert_once
 from app.webhooks import queries
 from app.webhooks.models import FAILED, PENDING, Delivery, Endpoint, Message
 from app.webhooks.signing import envelope

@@ -11,8 +11,9 @@ from flask_babel import lazy_gettext as _l
 from app.admin.cells import badge, when
 from app.admin.forms import say
 from app.admin.views import CommandInterface, CommandView, MenuEntry, expose, may_write
-from app.kit.db import transaction
+from app.kit.db import is_id, transaction
 from app.kit.errors import EmbudoError, Forbidden, NotFound
+from app.kit.rest.problems import sentences
 from app.kit.secrets import Undecryptable
 from app.whatsapp.admin import words
 from app.whatsapp.commands import channels as commands
@@ -27,6 +28,8 @@ UNPROCESSABLE = 422
 def _health(row: Channel) -> Any:
     if not row.active:
         return badge(gettext("Switched off"), colour="grey")
+    if row.fault == queries.UNREADABLE:
+        return badge(gettext("Credentials not readable"), colour="red")
     if row.fault:
         return badge(gettext("Refused by the provider"), colour="red")
     if row.provider != "simulator" and row.last_webhook_at is None:
@@ -77,6 +80,9 @@ class ChannelView(CommandView):
         """What to paste at the provider."""
         public = current_app.config.get("PUBLIC_URL") or request.host_url.rstrip("/")
         return {
+            # The provider's own words are in no catalogue and stay as they are.
+            "fault": gettext(row.fault) if row.fault else "",
+            "is_refused": row.fault != queries.UNREADABLE,
             "paste": words.PASTE.get(row.provider),
             "webhook_url": f"{public.rstrip('/')}/message" if row.provider != "simulator" else None,
             "public": bool(current_app.config.get("PUBLIC_URL")),
@@ -153,7 +159,7 @@ class ChannelView(CommandView):
         self, provider: str, row: Channel | None, values: dict[str, Any]
     ) -> tuple[Channel | None, dict[str, list[str]]]:
         flow_id = values["default_flow_id"]
-        if flow_id is not None and not flows.is_id(flow_id):
+        if flow_id is not None and not is_id(flow_id):
             abort(400)
         try:
             with transaction():
@@ -167,14 +173,11 @@ class ChannelView(CommandView):
             for item in error.problems:
                 where = item.where.strip("/").replace("/", ".")
                 problems.setdefault(where, []).append(say(item))
-            return None, problems or {"": [error.detail]}
+            return None, problems or {"": sentences(error)}
 
     def _stored(self, row: Channel) -> dict[str, str]:
         try:
             return dict(row.credentials or {})
         except Undecryptable:
-            self.toast(
-                gettext("The stored credentials cannot be read: SECRET_KEY has changed. Enter them again."),
-                "danger",
-            )
+            self.toast(gettext(queries.UNREADABLE), "danger")
             return {}

@@ -21,7 +21,7 @@ from app.admin.views import (
     may_write,
 )
 from app.kit import auth
-from app.kit.db import db
+from app.kit.db import db, is_id
 from app.whatsapp.admin import words
 from app.whatsapp.commands import sending, talk
 from app.whatsapp.models import Contact, Conversation
@@ -163,7 +163,7 @@ class ConversationView(CommandView):
     def _contact(self, pk: str) -> Contact:
         row: Contact | None = self.datamodel.get(pk, self.base_filters_now())
         if row is None:
-            run = db.session.get(Conversation, pk) if queries.is_id(pk) else None
+            run = db.session.get(Conversation, pk) if is_id(pk) else None
             row = self.datamodel.get(run.contact_id, self.base_filters_now()) if run is not None else None
         if row is None:
             abort(404)

@@ -10,12 +10,12 @@ from flask_babel import lazy_gettext as _l
 
 from app.admin.cells import when
 from app.admin.views import MenuEntry, PageView, expose, may_read, may_write
+from app.kit.db import is_id
 from app.kit.errors import NotFound
 from app.kit.jobs import ring
 from app.whatsapp.admin import words
 from app.whatsapp.commands import intake
 from app.whatsapp.queries import conversations as queries
-from app.whatsapp.queries.flows import is_id
 
 
 class WebhookView(PageView):

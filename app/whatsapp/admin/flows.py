@@ -4,16 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import g, redirect, url_for
+from flask import abort, g, redirect, url_for
 from flask_babel import get_locale, gettext
 from flask_babel import lazy_gettext as _l
 from markupsafe import Markup
 from sqlalchemy import select
 
 from app.admin.cells import NOTHING, badge, shown
-from app.admin.views import CommandInterface, CommandView, IsNull, MenuEntry, action, expose, may_read
+from app.admin.views import (
+    CommandInterface,
+    CommandView,
+    IsNull,
+    MenuEntry,
+    action,
+    expose,
+    may_read,
+    may_write,
+)
 from app.kit import auth
-from app.kit.db import db
+from app.kit.db import db, is_id
 from app.whatsapp.commands import flows as commands
 from app.whatsapp.models import Flow
 from app.whatsapp.queries import flows as queries
@@ -66,6 +75,7 @@ class FlowView(CommandView):
     order_columns = ["name", "updated_at"]
     base_order = ("name", "asc")
     show_columns = ["name"]
+    list_template = "whatsapp/flows.html"
     add_columns = edit_columns = ["name"]
     label_columns = {
         "name": _l("Name"),
@@ -112,3 +122,25 @@ class FlowView(CommandView):
         if done is not None:
             self.toast(gettext("Archived."))
         return redirect(self.get_redirect())
+
+    @expose("/archived", methods=["GET"])
+    @may_read
+    def archived(self) -> Any:
+        """The flows that are out of use, and the way back."""
+        return self.render_template(
+            "whatsapp/flows_archived.html",
+            title=gettext("Archived flows"),
+            view=self,
+            rows=queries.flows(archived=True),
+            can_edit=auth.current().may("flows:write"),
+        )
+
+    @expose("/restore/<pk>", methods=["POST"])
+    @may_write
+    def restore(self, pk: str) -> Any:
+        """Put a flow back into use."""
+        if not is_id(pk):
+            abort(404)
+        self.run(lambda: commands.restore_flow(pk, by=_by()))
+        self.toast(gettext("In use again."))
+        return redirect(url_for("FlowView.archived"))

@@ -11,7 +11,6 @@ from pydantic import BaseModel, Field
 
 from app.kit.auth import current, needs
 from app.kit.db import transaction
-from app.kit.errors import PreconditionFailed
 from app.kit.rest import (
     Body,
     Page,
@@ -22,7 +21,6 @@ from app.kit.rest import (
     encode_cursor,
     endpoint,
     etag_of,
-    if_match,
     require_match,
 )
 from app.kit.rest.endpoint import to_response
@@ -59,6 +57,12 @@ class FlowChange(Body):
 
     name: str | None = Field(None, max_length=200)
     document: Any
+
+
+class FlowQuery(PageQuery):
+    """What the list accepts."""
+
+    archived: bool = Field(False, description="The archived ones instead of those in use")
 
 
 class FlowItem(BaseModel):
@@ -112,12 +116,6 @@ class VersionOut(VersionItem):
     document: Any
 
 
-class DocumentIn(Body):
-    """A document to look at instead of the stored draft."""
-
-    document: Any = None
-
-
 def show(row: Flow) -> FlowOut:
     """A row as the API tells it."""
     return FlowOut(
@@ -140,12 +138,12 @@ def answer(row: Flow) -> Response:
 
 @bp.get("/flows")
 @needs("flows:read")
-@endpoint(query=PageQuery, out=Page[FlowItem], tags=TAGS, summary="All flows that are in use, by name")
-def list_flows(query: PageQuery) -> Page[FlowItem]:
-    """Archived ones are left out."""
+@endpoint(query=FlowQuery, out=Page[FlowItem], tags=TAGS, summary="All flows that are in use, by name")
+def list_flows(query: FlowQuery) -> Page[FlowItem]:
+    """Archived ones are left out, unless they are asked for."""
     position = decode_cursor(query.cursor, 2)
     after = (str(position[0]), id_or_none("/cursor", str(position[1])) or "") if position else None
-    rows = queries.flows(after=after, limit=query.limit + 1)
+    rows = queries.flows(archived=query.archived, after=after, limit=query.limit + 1)
     last = rows[query.limit - 1] if len(rows) > query.limit else None
     items = [
         FlowItem(
@@ -154,7 +152,7 @@ def list_flows(query: PageQuery) -> Page[FlowItem]:
             revision=row.revision,
             published_version=row.published_version,
             keywords=list(row.keywords or ()),
-            archived=False,
+            archived=row.archived_at is not None,
             updated_at=row.updated_at,
             updated_by=row.updated_by,
         )
@@ -205,9 +203,6 @@ def put_flow(flow_id: UUID, body: FlowChange) -> Response:
     row = queries.flow(str(flow_id))
     require_match(row.revision)
     name = row.name if body.name is None else body.name
-    given = if_match()
-    if given is not None and given != "*" and not given.isdigit():
-        raise PreconditionFailed("This ETag is not one of ours.")
     revision = row.revision
     with transaction():
         row = commands.save_draft(
@@ -220,9 +215,19 @@ def put_flow(flow_id: UUID, body: FlowChange) -> Response:
 @needs("flows:write")
 @endpoint(status=204, tags=TAGS, summary="Archive a flow", also={409: ProblemDocument})
 def archive_flow(flow_id: UUID) -> None:
-    """Open conversations go on; no new one starts."""
+    """Open conversations go on; no new one starts. It can be put back into use."""
     with transaction():
         commands.archive_flow(str(flow_id), by=current().name)
+
+
+@bp.post("/flows/<uuid:flow_id>/restore")
+@needs("flows:write")
+@endpoint(out=FlowOut, etag=True, tags=TAGS, summary="Put an archived flow back into use")
+def restore_flow(flow_id: UUID) -> Response:
+    """Its keywords start it again."""
+    with transaction():
+        row = commands.restore_flow(str(flow_id), by=current().name)
+    return answer(row)
 
 
 @bp.post("/flows/<uuid:flow_id>/validate")

@@ -11,13 +11,13 @@ from sqlalchemy import select
 
 from app.contracts.problems import Problem, problem
 from app.kit.auth import Principal
-from app.kit.db import db, new_id
+from app.kit.db import db, is_id, new_id
 from app.kit.errors import Invalid, NotFound, Unavailable
 from app.kit.redis_client import RedisError, redis
 from app.whatsapp.commands import simulator
 from app.whatsapp.models import Channel, Contact, Message
 from app.whatsapp.providers import Raw
-from app.whatsapp.queries import channels, conversations, flows
+from app.whatsapp.queries import channels, conversations
 
 CHAT_SECONDS = 86_400
 
@@ -102,7 +102,7 @@ def _channel(channel_id: str | None, problems: list[Problem]) -> Channel | None:
             return found[0]
         problems.append(problem("/channel_id", "required", "Say which simulator channel."))
         return None
-    row = db.session.get(Channel, channel_id) if flows.is_id(channel_id) else None
+    row = db.session.get(Channel, channel_id) if is_id(channel_id) else None
     if row is None or row.provider != "simulator" or not row.active:
         problems.append(problem("/channel_id", "unknown_channel", "There is no such simulator channel."))
         return None

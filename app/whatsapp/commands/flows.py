@@ -144,11 +144,13 @@ def archive_flow(flow_id: str, *, by: str) -> None:
         _touch(row, by)
 
 
-def unarchive_flow(flow_id: str, *, by: str) -> None:
-    """Bring an archived flow back."""
+def restore_flow(flow_id: str, *, by: str) -> Flow:
+    """Bring an archived flow back into use, with its keywords; raises NotFound."""
     row = _locked(flow_id)
-    row.archived_at = None
-    _touch(row, by)
+    if row.archived_at is not None:
+        row.archived_at = None
+        _touch(row, by)
+    return row
 
 
 def _locked(flow_id: str) -> Flow:

@@ -18,10 +18,11 @@ from sqlalchemy.exc import DBAPIError
 
 from app.contracts.events import MessageReceived
 from app.kit.context import request_id
-from app.kit.db import UtcDateTime, db, delete_some, engine_of, insert_many_once, insert_once, new_id, utcnow
+from app.kit.db import UtcDateTime, db, engine_of, new_id, utcnow
 from app.kit.errors import NotFound
 from app.kit.outbox import publish
 from app.kit.resilience import backoff
+from app.kit.rows import delete_some, insert_many_once, insert_once
 from app.kit.telemetry import bound, get_logger, masked
 from app.whatsapp.commands import contacts, simulator, states
 from app.whatsapp.models import MESSAGE_FAILED, RECEIVED, Channel, Message, Webhook

@@ -16,7 +16,7 @@ from flask import current_app
 
 from app.contracts.problems import problem
 from app.kit.context import request_id
-from app.kit.db import db, utcnow
+from app.kit.db import db, is_id, utcnow
 from app.kit.errors import Conflict, Misconfigured, NotFound, Permanent, ProviderError, RateLimited, Temporary
 from app.kit.jobs import ring
 from app.kit.resilience import BreakerOpen, backoff
@@ -34,7 +34,7 @@ from app.whatsapp.models import (
     Message,
 )
 from app.whatsapp.providers import Accepted, Choice, Outgoing, Recipient
-from app.whatsapp.queries import channels, flows
+from app.whatsapp.queries import channels
 from app.whatsapp.queries import sending as queries
 
 RETRY_STEPS = (5, 15, 60, 300, 900, 1800)
@@ -144,8 +144,7 @@ class _Marked:
             try:
                 self._credentials[channel.id] = channels.opened(channel.provider, head.credentials)
             except Undecryptable:
-                fault = "The stored credentials cannot be read; enter them again."
-                _hold(channel, self._now + FAULT_PAUSE, fault)
+                _hold(channel, self._now + FAULT_PAUSE, channels.UNREADABLE)
                 self._credentials[channel.id] = None
         return self._credentials[channel.id]
 
@@ -156,7 +155,7 @@ def send_again(message_id: str, *, contact_id: str, by: str) -> None:
     if contact is None:
         raise NotFound("contact", contact_id)
     message = None
-    if flows.is_id(message_id):
+    if is_id(message_id):
         message = db.session.get(Message, message_id, with_for_update=True, populate_existing=True)
     if message is None or message.direction != "out" or message.contact_id != contact.id:
         raise NotFound("message", message_id)

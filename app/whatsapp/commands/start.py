@@ -10,10 +10,10 @@ import phonenumbers
 from flask import current_app
 
 from app.contracts.problems import Problem, problem
-from app.kit.db import db
+from app.kit.db import db, is_id
 from app.kit.errors import Invalid
 from app.whatsapp.commands import contacts, talk
-from app.whatsapp.models import Channel, Contact, Conversation, Flow
+from app.whatsapp.models import Channel, Conversation, Flow
 from app.whatsapp.providers import user_id_of
 from app.whatsapp.queries import channels, flows
 
@@ -55,14 +55,9 @@ def start_run(
     return talk.start_flow(contact.id, found, variables=variables, by=by)
 
 
-def start_for_contact(contact: Contact, flow: Flow, *, by: str) -> Conversation:
-    """Start a published flow with a known contact."""
-    return talk.start_flow(contact.id, flow, variables={}, by=by)
-
-
 def _channel(channel_id: str | None, problems: list[Problem]) -> Channel | None:
     if channel_id is not None:
-        row = db.session.get(Channel, channel_id) if flows.is_id(channel_id) else None
+        row = db.session.get(Channel, channel_id) if is_id(channel_id) else None
         if row is None:
             problems.append(problem("/channel_id", "unknown_channel", "There is no such channel."))
         elif not row.active:

@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 from sqlalchemy import and_, bindparam, or_, select
 
 from app.contracts.events import MessageStatusChanged
-from app.kit.db import db, delete_some, utcnow
+from app.kit.db import as_id, db, utcnow
 from app.kit.jobs import ring
 from app.kit.outbox import publish
+from app.kit.rows import delete_some
 from app.kit.telemetry import bound, get_logger
 from app.whatsapp.commands import contacts
 from app.whatsapp.models import (
@@ -33,8 +33,6 @@ from app.whatsapp.providers.base import StatusUpdate
 
 RANK = {QUEUED: 0, SENDING: 1, UNKNOWN: 1, SENT: 2, MESSAGE_FAILED: 3, DELIVERED: 4, READ: 5}
 """How much a state says. Delivered beats failed: Meta sometimes says both, and what arrived has arrived."""
-
-ID_HEX = 32
 
 NAME_LENGTH = 200
 """So much of a provider's id is kept."""
@@ -79,7 +77,7 @@ class Changes:
         by_name = {(row.channel_id, row.provider_id): row for row in by_id.values() if row.provider_id}
         for channel_id, update in self._told:
             name = (channel_id, update.provider_id[:NAME_LENGTH])
-            message = by_id.get(_reference(update) or "")
+            message = by_id.get(as_id(update.reference) or "")
             if message is None or message.channel_id != channel_id:
                 message = by_name.get(name)
             if message is None:
@@ -213,7 +211,7 @@ def _where_they_are(told: Sequence[tuple[str, StatusUpdate]]) -> dict[str, str]:
             Message.provider_id.in_({update.provider_id[:NAME_LENGTH] for _, update in told}),
         )
     ]
-    references = {reference for _, update in told if (reference := _reference(update))}
+    references = {reference for _, update in told if (reference := as_id(update.reference))}
     if references:
         known_by.append(Message.id.in_(references))
     rows = db.session.execute(
@@ -230,15 +228,3 @@ def _messages(ids: Collection[str]) -> dict[str, Message]:
         select(Message).where(Message.id.in_(sorted(ids))).execution_options(populate_existing=True)
     )
     return {row.id: row for row in rows}
-
-
-def _reference(update: StatusUpdate) -> str | None:
-    """Our id of the message, in the spelling of the database."""
-    if not update.reference or not _is_id(update.reference):
-        return None
-    return str(UUID(update.reference))
-
-
-def _is_id(value: str) -> bool:
-    plain = value.replace("-", "")
-    return len(plain) == ID_HEX and all(c in "0123456789abcdef" for c in plain.lower())

@@ -248,15 +248,10 @@ class Sender(Protocol):
         ...
 
     def check(self, credentials: Credentials) -> Standing:
-        """Ask whether the credentials are good, sending nothing; raises as `send` does. Faults are keys of FAULTS."""
+        """Ask whether the credentials are good, sending nothing; raises as `send` does. Faults are among FAULTS."""
         ...
 
 
 def user_id_of(phone: str) -> str:
     """The user id of somebody of whom only the phone number is known: its digits, as WhatsApp writes them."""
     return "".join(c for c in phone if c.isascii() and c.isdigit())
-
-
-def N_(msgid: str) -> str:  # noqa: N802  # gettext's customary name for "translate later"
-    """Mark a string for the translators; the form translates it when it is shown."""
-    return msgid

@@ -15,11 +15,11 @@ from urllib.parse import quote
 
 import requests
 
+from app.contracts.problems import N_
 from app.kit import http
 from app.kit.errors import Misconfigured, Permanent, ProviderError, RateLimited, Temporary, Unknown
 from app.whatsapp.providers import meta_inbound, wording
 from app.whatsapp.providers.base import (
-    N_,
     Accepted,
     Choice,
     CredentialField,

@@ -22,11 +22,11 @@ from twilio.request_validator import (
 )
 from twilio.rest import Client
 
+from app.contracts.problems import N_
 from app.kit import http
 from app.kit.errors import Misconfigured, Permanent, ProviderError, RateLimited, Temporary, Unknown
 from app.whatsapp.providers import twilio_inbound, wording
 from app.whatsapp.providers.base import (
-    N_,
     Accepted,
     Choice,
     CredentialField,

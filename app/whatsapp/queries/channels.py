@@ -14,6 +14,7 @@ from typing import Any
 from flask import current_app
 from sqlalchemy import LargeBinary, select, type_coerce
 
+from app.contracts.problems import N_
 from app.kit.db import db, engine_of
 from app.kit.errors import NotFound
 from app.kit.secrets import Undecryptable, decrypt
@@ -23,6 +24,9 @@ from app.whatsapp.providers import SENDERS
 
 DOOR_SECONDS = 5.0
 """How long a process trusts the credentials it has read: the longest a changed secret takes to count."""
+
+UNREADABLE = N_("The stored credentials cannot be read: SECRET_KEY has changed. Enter them again.")
+"""Channel.fault when it is not the provider's; any other is the provider's own words."""
 
 log = get_logger("whatsapp")
 
@@ -77,11 +81,6 @@ def environment_address(provider: str) -> str | None:
     """The address of the environment's channel; None when its credentials are not there or incomplete."""
     credentials = environment(provider)
     return SENDERS[provider].address(credentials) if credentials else None
-
-
-def credentials_of(row: Channel) -> dict[str, str]:
-    """The channel's credentials: the environment's, overridden by what was typed in. May raise Undecryptable."""
-    return merged(row.provider, row.credentials or {})
 
 
 def raw_credentials() -> Any:

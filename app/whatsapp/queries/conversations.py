@@ -12,7 +12,7 @@ from sqlalchemy.orm import selectinload
 from app.contracts.problems import problem
 from app.kit import zone
 from app.kit.auth import Principal
-from app.kit.db import db
+from app.kit.db import db, is_id
 from app.kit.errors import Invalid, NotFound
 from app.whatsapp.models import (
     COMPLETED,
@@ -24,7 +24,6 @@ from app.whatsapp.models import (
     Message,
     Webhook,
 )
-from app.whatsapp.queries.flows import is_id
 
 TRANSCRIPT = 1000
 """Messages shown of one conversation, the latest ones."""

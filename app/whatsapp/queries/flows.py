@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import and_, func, or_, select
 
-from app.kit.db import db
+from app.kit.db import db, is_id
 from app.kit.errors import NotFound
 from app.whatsapp.engine import Flow as CompiledFlow
 from app.whatsapp.engine import compile_flow
@@ -58,9 +58,10 @@ def find_flow(id_or_name: str) -> Flow | None:
     return db.session.scalar(living.where(Flow.name == id_or_name).order_by(Flow.id).limit(1))
 
 
-def flows(*, after: tuple[str, str] | None = None, limit: int = 500) -> list[Flow]:
-    """Flows in use by name; after: name and id of the last one seen."""
-    statement = select(Flow).where(Flow.archived_at.is_(None)).order_by(Flow.name, Flow.id).limit(limit)
+def flows(*, archived: bool = False, after: tuple[str, str] | None = None, limit: int = 500) -> list[Flow]:
+    """Flows in use, or those that are archived, by name; after: name and id of the last one seen."""
+    wanted = Flow.archived_at.is_not(None) if archived else Flow.archived_at.is_(None)
+    statement = select(Flow).where(wanted).order_by(Flow.name, Flow.id).limit(limit)
     if after is not None:
         name, flow_id = after
         statement = statement.where(or_(Flow.name > name, and_(Flow.name == name, Flow.id > flow_id)))
@@ -173,9 +174,3 @@ def counts(flow_ids: Sequence[str]) -> Mapping[str, FlowCounts]:
         )
         for flow_id, by_status in grouped.items()
     }
-
-
-def is_id(value: str) -> bool:
-    """Whether the text can be an id of ours."""
-    plain = value.replace("-", "")
-    return len(plain) == 32 and all(c in "0123456789abcdefABCDEF" for c in plain)
