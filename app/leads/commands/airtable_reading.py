@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from app.kit.db import new_id, utcnow
 from app.leads.commands.airtable_pull import News, apply_records
-from app.leads.commands.airtable_turns import Turn, keep_turn
+from app.leads.commands.airtable_turns import LostTurn, Turn, keep_turn
 from app.leads.models import AirtableConnection
 from app.leads.providers import Page
 
@@ -48,7 +48,8 @@ def begin_again(turn: Turn, *, after: str) -> Reading:
 
 
 def note_page(turn: Turn, reading: Reading, page: Page, *, calls: int) -> Reading:
-    """Take over a page, and that the reading goes on behind it."""
+    """Take over a page, and that the reading goes on behind it. Raises LostTurn, as end() does."""
+    _under_way(turn, reading)
     apply_records(turn, [News(record=record) for record in page.records], calls=calls)
     row = keep_turn(turn)
     told = [record.cells.get(turn.modified_column) for record in page.records]
@@ -61,9 +62,9 @@ def note_page(turn: Turn, reading: Reading, page: Page, *, calls: int) -> Readin
     return _reading(row)
 
 
-def end(turn: Turn) -> None:
+def end(turn: Turn, reading: Reading) -> None:
     """Every page has been read."""
-    forget(keep_turn(turn))
+    forget(_under_way(turn, reading))
 
 
 def demand_whole(turn: Turn, *, cursor: int, calls: int) -> None:
@@ -82,6 +83,14 @@ def forget(row: AirtableConnection) -> None:
 def as_airtable(moment: datetime) -> str:
     """A moment as Airtable writes it."""
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _under_way(turn: Turn, reading: Reading) -> AirtableConnection:
+    """The connection, locked. Raises LostTurn when somebody had it read anew during a call: what was seen counts no more."""
+    row = keep_turn(turn)
+    if row.reading_id != reading.id:
+        raise LostTurn(turn.connection_id)
+    return row
 
 
 def _begin(row: AirtableConnection, after: str) -> Reading:

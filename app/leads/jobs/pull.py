@@ -18,7 +18,7 @@ from app.leads.commands import airtable_turns as turns
 from app.leads.commands.airtable_pull import News
 from app.leads.commands.airtable_turns import Turn
 from app.leads.jobs.calls import Calls, calls_of
-from app.leads.providers import OFFSET_EXPIRED, WEBHOOK_DAYS, WEBHOOKS_PER_BASE, Change, Changes, Record
+from app.leads.providers import WEBHOOK_DAYS, WEBHOOKS_PER_BASE, Change, Changes, Record
 from app.leads.queries import airtable as queries
 
 REFRESH_BEFORE = timedelta(hours=48)
@@ -133,11 +133,14 @@ def _read(turn: Turn, calls: Calls, deadline: float, *, after: str, wait: timede
                 )
             )
         except Permanent as error:
-            # One that an earlier turn was given may be too old by now; one from this turn is not, that is a fault.
-            if error.code != OFFSET_EXPIRED or not resumed_at or reading.offset != resumed_at:
+            # An offset from an earlier turn may be too old by now, or of a token or a column that was changed since;
+            # one from this turn is not.
+            if not resumed_at or reading.offset != resumed_at:
                 raise
             log.warning(
-                "airtable forgot the offset, reading from the start", connection_id=turn.connection_id
+                "airtable refuses the offset, reading from the start",
+                connection_id=turn.connection_id,
+                code=error.code,
             )
             with transaction():
                 reading = readings.begin_again(turn, after=after)
@@ -148,7 +151,7 @@ def _read(turn: Turn, calls: Calls, deadline: float, *, after: str, wait: timede
             ring(JOB)
             return False
     with transaction():
-        readings.end(turn)
+        readings.end(turn, reading)
         if not after and not gone.note_missing(turn, reading.id):
             turns.count_calls(turn.base_id, calls.take())
             return False

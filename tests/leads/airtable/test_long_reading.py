@@ -320,6 +320,34 @@ def test_where_a_webhook_tells_the_news_leads_are_written_between_the_pages_of_a
     assert len(living()) == 66
 
 
+@pytest.mark.parametrize("remote_deletions", ["delete", "unlink"])
+def test_a_reading_that_is_asked_for_during_the_last_call_takes_nothing_for_gone(
+    app: Flask, connect: Connect, table: Table, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch,
+    remote_deletions: str,
+) -> None:  # fmt: skip
+    for number in range(3):
+        keep(name=f"Person {number}")
+    connection_id = connect(remote_deletions=remote_deletions)
+    push()
+    linked = {lead.id: link(lead.id).record_id for lead in living()}
+    answer, asked = stand_in.handle, []
+
+    def interrupted(ask: Ask) -> Any:
+        given = answer(ask)
+        if not asked:
+            asked.append(ask)
+            with app.app_context(), transaction():
+                settings.resync(connection_id)
+        return given
+
+    monkeypatch.setattr(stand_in, "handle", interrupted)
+    pull(full=True)
+    assert asked
+    turns_until_read(connection_id)
+    assert {lead.id: link(lead.id).record_id for lead in living()} == linked
+    assert connection(connection_id).state == "active"
+
+
 def test_columns_that_are_chosen_during_a_reading_begin_it_again(
     connect: Connect, slow: None, table: Table, server: AirtableServer
 ) -> None:
