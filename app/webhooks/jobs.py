@@ -117,14 +117,20 @@ class Courier:
     def has_room(self, endpoint_id: str) -> bool:
         """Whether another call to it may begin now."""
         with self.lock:
-            own = sum(call.endpoint_id == endpoint_id for call in self.under_way)
-            slow = self._slow_calls()
-            aside = min(max(0, slow - SLOW_CALLS), SPARE_CALLS)
-            if own >= CALLS_PER_ENDPOINT or len(self.under_way) - aside >= CALLS:
-                return False
-            if endpoint_id not in self.seconds:
-                return own == 0 and slow < SLOW_CALLS + SPARE_CALLS
-            return slow < SLOW_CALLS or not self.is_slow(endpoint_id)
+            aside = min(max(0, self._slow_calls() - SLOW_CALLS), SPARE_CALLS)
+            return len(self.under_way) - aside < CALLS and not self._is_held(endpoint_id)
+
+    def is_held(self, endpoint_id: str) -> bool:
+        """Whether it has as many calls as it may have, however many others are under way."""
+        with self.lock:
+            return self._is_held(endpoint_id)
+
+    def _is_held(self, endpoint_id: str) -> bool:
+        own = sum(call.endpoint_id == endpoint_id for call in self.under_way)
+        slow = self._slow_calls()
+        if endpoint_id not in self.seconds:
+            return own > 0 or slow >= SLOW_CALLS + SPARE_CALLS
+        return own >= CALLS_PER_ENDPOINT or (slow >= SLOW_CALLS and self.is_slow(endpoint_id))
 
     def string(self, endpoint_id: str) -> int:
         """How many messages for it one thread may take at a time."""
@@ -276,11 +282,11 @@ class _Run:
         """
         if time.monotonic() < self.resting_until and not at_once:
             return False
-        # What has no room waits without keeping others from being claimed.
-        ready = sum(len(parcels) for id_, parcels in self.waiting.items() if self.courier.has_room(id_))
+        # What waits for its own endpoint keeps no others from being claimed; what waits for any call to end does.
+        ready = sum(len(parcels) for id_, parcels in self.waiting.items() if not self.courier.is_held(id_))
         if ready > CALLS * 2:
             return False
-        full = set(self.waiting) | {id_ for id_ in self.courier.busy() if not self.courier.has_room(id_)}
+        full = set(self.waiting) | {id_ for id_ in self.courier.busy() if self.courier.is_held(id_)}
         with transaction():
             parcels = commands.claim_due(self.courier.allowance, without=full)
         for parcel in parcels:

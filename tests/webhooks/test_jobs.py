@@ -132,6 +132,20 @@ def test_many_slow_endpoints_leave_room_for_quick_ones(
     slow.may_answer.set()
 
 
+def test_a_worker_whose_calls_are_all_under_way_leaves_the_rest_to_others(
+    app: Flask, receiver: Receiver, add_endpoint: Add, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endpoints = [add_endpoint(f"{receiver.url}/{number}")[0] for number in range(60)]
+    queue(3)
+    taken = jobs.Courier()
+    taken.seconds = dict.fromkeys((endpoint.id for endpoint in endpoints), 0.01)
+    taken.under_way = [jobs.Call(endpoint_id=db.new_id()) for _ in range(jobs.CALLS)]
+    run = jobs._Run(taken, providers.sender(app.config["WEBHOOKS_ALLOW_PRIVATE"]))
+    assert run._claim()
+    assert not run._claim()
+    assert any(row.claimed_until is None for endpoint in endpoints for row in deliveries(endpoint))
+
+
 def test_endpoints_of_which_nothing_is_known_leave_room_for_quick_ones(
     app: Flask, receiver: Receiver, slow: SlowReceiver, add_endpoint: Add
 ) -> None:
