@@ -18,7 +18,7 @@ from typing import Any
 
 import orjson
 from sqlalchemy import String, delete, insert, select
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.kit import db, telemetry
@@ -45,6 +45,7 @@ if redis.call('GET', KEYS[2]) ~= ARGV[2] and not (ARGV[2] == '' and redis.call('
   return 0
 end
 redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[3])
+redis.call('SET', KEYS[3], ARGV[4], 'EX', ARGV[3])
 return 1
 """
 
@@ -69,15 +70,14 @@ def get(key: str) -> tuple[Any, str]:
     """(the cached value or None, the token to give back to put())."""
     client = redis()
     try:
-        stored, token = client.mget(_value(key), _token(key))
+        stored, token, run = client.mget(_value(key), _token(key), _run(key))
     except RedisError:
         telemetry.note_lookup(_kind(key), "unavailable")
         return None, BLOCKED
-    run, _, value = (stored or b"").partition(b"\n")
-    hit = bool(value) and run.decode() == client.run_id
+    hit = stored is not None and (run or b"").decode() == client.run_id
     telemetry.note_lookup(_kind(key), "hit" if hit else "miss")
     token = (token or b"").decode()
-    return (orjson.loads(value) if hit else None), (
+    return (orjson.loads(stored) if hit else None), (
         token if token == BLOCKED else f"{client.run_id}\n{token}"
     )
 
@@ -88,9 +88,9 @@ def put(key: str, value: Any, token: str) -> bool:
         return False
     # The run is that of get(): what was read before Redis started again counts no more.
     run, _, token = token.partition("\n")
-    entry = run.encode() + b"\n" + orjson.dumps(value)
+    keys = (_value(key), _token(key), _run(key))
     try:
-        stored = redis().eval(STORE_IF_SAME, 2, _value(key), _token(key), entry, token, TTL_SECONDS)
+        stored = redis().eval(STORE_IF_SAME, len(keys), *keys, orjson.dumps(value), token, TTL_SECONDS, run)
     except RedisError:
         return False
     return bool(stored)
@@ -152,7 +152,7 @@ def _drop_or_leave(service: str, key: str) -> None:
     try:
         with db.own_context(), db.transaction():
             _leave(service, key)
-    except DBAPIError as error:
+    except SQLAlchemyError as error:
         # Redis, and then the database, within a moment: now only the block, or the entry's age, ends it.
         log.warning("cache not invalidated", error=type(error).__name__)
 
@@ -164,6 +164,11 @@ def _kind(key: str) -> str:
 
 def _value(key: str) -> str:
     return f"embudo:cache:{key}"
+
+
+def _run(key: str) -> str:
+    """In which run of the server the value was stored; beside it, because releases of before read plain values."""
+    return f"embudo:cache-run:{key}"
 
 
 def _token(key: str) -> str:

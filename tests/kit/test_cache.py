@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import orjson
 import pytest
 from flask import Flask
+from redis.exceptions import NoPermissionError
 
 from app.kit import cache, db, relay
-from app.kit.redis_client import connect
+from app.kit.redis_client import connect, redis
 
 
 def test_what_was_put_is_found(app: Flask) -> None:
@@ -50,6 +52,26 @@ def test_a_write_that_is_rolled_back_leaves_the_cache_usable(app: Flask) -> None
     except RuntimeError:
         pass
     assert cache.get("lead:1")[0] is None
+
+
+def test_who_may_not_ask_redis_which_run_it_is_has_a_cache_all_the_same(
+    app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hoster's user without the dangerous commands, to which INFO belongs."""
+    redis().execute_command("ACL", "SETUSER", "tenant", "on", "nopass", "~*", "&*", "+@all", "-@dangerous")
+    url = app.config["REDIS_URL"].replace("unix://", "unix://tenant:any@")
+    monkeypatch.setitem(app.extensions, "embudo_redis", connect(url))
+    with pytest.raises(NoPermissionError):
+        redis().info()
+    _, token = cache.get("lead:1")
+    assert cache.put("lead:1", "new", token)
+    assert cache.get("lead:1")[0] == "new"
+
+
+def test_what_a_release_of_before_reads_is_plain(app: Flask) -> None:
+    _, token = cache.get("lead:1")
+    cache.put("lead:1", {"name": "Ana"}, token)
+    assert orjson.loads(redis().get("embudo:cache:lead:1")) == {"name": "Ana"}
 
 
 def test_without_redis_every_look_up_is_a_miss(app: Flask, monkeypatch) -> None:
