@@ -92,11 +92,9 @@ remember() {
     [ -n "$service" ] || kubectl delete configmap before-deployment --namespace "$namespace" --ignore-not-found
     kubectl create configmap before-deployment --namespace "$namespace" --from-file="$work/before" \
         --dry-run=client --output yaml > "$work/before.yaml"
-    if [ -n "$(kubectl get configmap before-deployment --namespace "$namespace" --ignore-not-found --output name)" ]; then
+    # Another service's deployment may make it at the same moment, so who comes second adds to it.
+    kubectl create --filename "$work/before.yaml" ||
         kubectl patch configmap before-deployment --namespace "$namespace" --type merge --patch-file "$work/before.yaml"
-    else
-        kubectl create --filename "$work/before.yaml"
-    fi
 }
 
 say "migrate: databases"
