@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.browser.visitor import AXE, Visitor
+from tests.browser.visitor import AXE, PHONE, WIDE, Visitor
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -41,6 +41,24 @@ def test_every_page_is_quiet_and_has_no_barrier(
         if found := visitor.barriers():
             barriers[path] = found
     assert barriers == {}
+
+
+@pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
+def test_every_filter_opens_within_the_window(visit: Callable[..., Visitor], size: tuple[int, int]) -> None:
+    visitor = visit(size=size)
+    seen = []
+    for path in visitor.sidebar():
+        filters = visitor.go(path).locator(".filter-menu > summary")
+        if filters.count():
+            filters.click()
+            outside = visitor.page.eval_on_selector_all(
+                ".filter-panel, .filter-panel .form-control",
+                """all => all.map(one => [one, one.closest(".filter-panel")].map(it => it.getBoundingClientRect()))
+                  .filter(([one, panel]) => one.left < 0 || one.right > innerWidth || one.right > panel.right).length""",
+            )
+            assert outside == 0, path
+            seen.append(path)
+    assert len(seen) > 3
 
 
 def details(visitor: Visitor) -> list[str]:
