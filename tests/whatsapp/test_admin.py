@@ -155,6 +155,18 @@ def test_an_archived_flow_is_listed_apart_and_put_back_into_use(
     assert "Temporada" not in admin.get("/admin/flows/archived").text
 
 
+def test_a_flow_that_comes_back_tells_whose_keywords_it_takes(
+    admin: FlaskClient, make_flow: Callable[..., str]
+) -> None:
+    words = {"keywords": ["precio"], "match": "word"}
+    old = make_flow("Antes", triggers=words)
+    post(admin, f"/admin/flows/action/archive/{old}")
+    make_flow("Ahora", triggers=words)
+    post(admin, f"/admin/flows/restore/{old}")
+    told = admin.get("/admin/flows/archived").text
+    assert "«precio» también inicia el flujo «Ahora»" in told
+
+
 def test_a_person_takes_over_answers_and_gives_back(admin: FlaskClient, meta: Line, drain: Drain) -> None:
     meta.say("hola")
     drain()

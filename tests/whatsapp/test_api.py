@@ -68,6 +68,27 @@ def test_publishing_tells_every_problem_with_its_node_and_makes_no_version(api: 
     assert flows.get(f"/flows/{flow_id}/versions").json["items"] == []
 
 
+def test_a_keyword_that_starts_another_flow_is_told_before_publishing(api: Api) -> None:
+    flows = api("flows:read", "flows:write", "flows:publish")
+    words = {"keywords": ["precio", "Catálogo"], "match": "word"}
+    first, second = (
+        flows.post("/flows", json={"name": name, "document": document(triggers=words)}).json["id"]
+        for name in ("Ventas", "Rebajas")
+    )
+    assert flows.post(f"/flows/{second}/validate").json == {"problems": []}
+    flows.post(f"/flows/{first}/publish")
+    changed = document(triggers={"keywords": ["hola", "CATALOGO"], "match": "word"})
+    draft = flows.get(f"/flows/{second}")
+    flows.put(f"/flows/{second}", json={"document": changed}, headers={"If-Match": draft.headers["ETag"]})
+    (found,) = flows.post(f"/flows/{second}/validate").json["problems"]
+    assert (found["where"], found["code"]) == ("/triggers/keywords/1", "warning_keyword_taken")
+    assert found["params"] == {"word": "CATALOGO", "flow": "Ventas"}
+    assert not found["blocking"]
+    assert flows.post(f"/flows/{second}/publish").status_code == 201
+    flows.delete(f"/flows/{first}")
+    assert flows.post(f"/flows/{second}/validate").json == {"problems": []}
+
+
 def test_two_people_cannot_overwrite_each_others_draft(api: Api) -> None:
     flows = api("flows:read", "flows:write")
     made = flows.post("/flows", json={"name": "Ventas"})

@@ -23,6 +23,7 @@ from app.admin.views import (
 )
 from app.kit import auth
 from app.kit.db import db, is_id
+from app.kit.rest.problems import localized
 from app.whatsapp.commands import flows as commands
 from app.whatsapp.models import Flow
 from app.whatsapp.queries import flows as queries
@@ -141,6 +142,8 @@ class FlowView(CommandView):
         """Put a flow back into use."""
         if not is_id(pk):
             abort(404)
-        self.run(lambda: commands.restore_flow(pk, by=_by()))
+        row = self.run(lambda: commands.restore_flow(pk, by=_by()))
         self.toast(gettext("In use again."))
+        if row is not None and (found := queries.rivals(row, {"triggers": {"keywords": row.keywords}})):
+            self.toast(" ".join(map(localized, found)), kind="warning")
         return redirect(url_for("FlowView.archived"))

@@ -235,7 +235,8 @@ def restore_flow(flow_id: UUID) -> Response:
 @endpoint(out=Findings, tags=TAGS, summary="Everything that is wrong with the draft")
 def validate_flow(flow_id: UUID) -> Findings:
     """All at once, each with its node."""
-    problems = engine.validate(queries.flow(str(flow_id)).draft)
+    row = queries.flow(str(flow_id))
+    problems = [*engine.validate(row.draft), *queries.rivals(row, row.draft)]
     blocking = {id(item) for item in engine.blocking(problems)}
     return Findings(
         problems=[

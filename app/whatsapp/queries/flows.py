@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import and_, func, or_, select
 
+from app.contracts.problems import Problem, problem
 from app.kit.db import db, is_id
 from app.kit.errors import NotFound
 from app.whatsapp.engine import Flow as CompiledFlow
@@ -142,6 +143,30 @@ class Catalogue:
             if not exact and any(says(words, keyword) for keyword in folded if keyword):
                 within = flow
         return within
+
+
+def rivals(row: Flow, document: Any) -> list[Problem]:
+    """The keywords of a flow's document that start another flow in use, too: of two flows the older one answers."""
+    triggers = document.get("triggers") if isinstance(document, dict) else None
+    keywords = triggers.get("keywords") if isinstance(triggers, dict) else None
+    if not isinstance(keywords, list):
+        return []
+    taken = {
+        _folded(str(keyword)): flow.name
+        for flow in db.session.scalars(_PUBLISHED.where(Flow.id != row.id))
+        for keyword in flow.keywords or ()
+    }
+    return [
+        problem(
+            f"/triggers/keywords/{index}",
+            "warning_keyword_taken",
+            "“%(word)s” starts the flow “%(flow)s”, too; of the two the older one answers.",
+            word=keyword,
+            flow=taken[folded],
+        )
+        for index, keyword in enumerate(keywords)
+        if isinstance(keyword, str) and (folded := _folded(keyword)) in taken
+    ]
 
 
 def node_of(row: Conversation) -> str | None:
