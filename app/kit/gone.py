@@ -62,10 +62,7 @@ def purge(service: str) -> bool:
     """Forget a batch of what is gone for longer than KEEP; whether there may be more."""
     if service not in _tables:
         return False
-    table = _tables[service]
-    with db.transaction():
-        old = table.noted_at < db.utcnow() - KEEP
-        return rows.delete_some(table, old, order_by=table.noted_at) == rows.DELETE_BATCH
+    return rows.purge_older(_tables[service], _tables[service].noted_at, db.utcnow() - KEEP)
 
 
 def _lock(table: Any, subject: str, function: str) -> None:

@@ -1,18 +1,18 @@
 """Statements about rows that many need in the same words: insert unless it is there, delete a batch, claim.
 
-All of them run inside the caller's transaction.
+All but purge_older() run inside the caller's transaction.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from sqlalchemy import or_, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 
-from app.kit.db import db, utcnow
+from app.kit.db import db, transaction, utcnow
 
 DELETE_BATCH = 1000
 """Rows that are forgotten by one statement."""
@@ -66,6 +66,12 @@ def delete_some(table: Any, *where: Any, order_by: Any) -> int:
     return int(done.rowcount)
 
 
+def purge_older(table: Any, column: Any, than: datetime) -> bool:
+    """Delete a batch of what the column (indexed) tells to be older; whether there may be more. Commits."""
+    with transaction():
+        return delete_some(table, column < than, order_by=column) == DELETE_BATCH
+
+
 Row = TypeVar("Row")
 
 
@@ -82,9 +88,8 @@ def claim(model: type[Row], *where: Any, order_by: Sequence[Any], limit: int, le
         .where(*where, or_(claimed_until.is_(None), claimed_until < now))
         .order_by(*order_by)
         .limit(limit)
-        .with_for_update(
-            skip_locked=True, key_share=True
-        )  # whoever adds a row that refers to this one need not wait
+        # key_share: whoever adds a row that refers to this one need not wait.
+        .with_for_update(skip_locked=True, key_share=True)
     ).all()
     for row in rows:
         row.claimed_until = now + lease  # type: ignore[attr-defined]

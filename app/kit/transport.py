@@ -58,7 +58,7 @@ class RedisTransport:
                 boxes.setdefault(listener, {})[outbox.dumps(letter)] = now + place
         for listener, members in boxes.items():
             redis().zadd(_box(listener), members, nx=True)
-            jobs.ring(receive_job_name(listener))
+            jobs.ring(dead_letters.job_name(listener))
         return []
 
     def confirmations(self, producer: str) -> list[tuple[str, str]]:
@@ -86,11 +86,6 @@ class RedisTransport:
         return bool(redis().zcard(_box(listener)))
 
 
-def receive_job_name(listener: str) -> str:
-    """Name of the job that handles a service's letters."""
-    return dead_letters.job_name(listener)
-
-
 def receive_job(listener: str) -> jobs.Job:
     """The job that handles what waits for a service, and what failed and is due again."""
 
@@ -99,12 +94,12 @@ def receive_job(listener: str) -> jobs.Job:
         _transport().drain(listener, deadline)
         dead_letters.retry_due(listener, deadline)
         if jobs.is_over(deadline):
-            jobs.ring(receive_job_name(listener))
+            jobs.ring(dead_letters.job_name(listener))
 
     def due() -> bool:
         return _transport().waiting(listener) or dead_letters.due(listener)
 
-    return jobs.Job(name=receive_job_name(listener), queue=listener, run=run, due=due)
+    return jobs.Job(name=dead_letters.job_name(listener), queue=listener, run=run, due=due)
 
 
 def _transport() -> Transport:

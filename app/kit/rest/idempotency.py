@@ -129,7 +129,4 @@ def purge(service: str) -> bool:
     """Forget a batch of answers older than KEEP; whether there may be more."""
     if service not in _tables:
         return False
-    table = _tables[service]
-    with db.transaction():
-        old = table.created_at < db.utcnow() - KEEP
-        return rows.delete_some(table, old, order_by=table.created_at) == rows.DELETE_BATCH
+    return rows.purge_older(_tables[service], _tables[service].created_at, db.utcnow() - KEEP)
